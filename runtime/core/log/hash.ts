@@ -1,0 +1,38 @@
+import { createSha256, sha256 } from '#sha256';
+
+/** The length of every hash in a tree, in bytes. */
+export const HASH_LENGTH = 32;
+
+const LEAF_PREFIX = Uint8Array.of(0);
+
+/** Node hashing is the log's inner loop; one buffer for all calls is safe, since hashing is synchronous. */
+const nodeInput = new Uint8Array(1 + 2 * HASH_LENGTH);
+nodeInput[0] = 1;
+
+/** The root of the tree without leaves: the SHA-256 of nothing (RFC 6962, section 2.1). Do not write to it. */
+export const emptyRoot: Uint8Array = sha256(new Uint8Array(0));
+
+/** The 32-byte hash of a leaf that holds `data`: SHA-256(0x00 || data) (RFC 6962, section 2.1). */
+export function leafHash(data: Uint8Array): Uint8Array {
+  return createSha256().update(LEAF_PREFIX).update(data).digest();
+}
+
+/**
+ * The 32-byte hash of the node above two: SHA-256(0x01 || left || right) (RFC 6962, section 2.1).
+ * A RangeError if either is not 32 bytes: two wrong lengths that add up would hash like another pair.
+ */
+export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
+  if (left.length !== HASH_LENGTH || right.length !== HASH_LENGTH) {
+    throw new RangeError(`a node has two children of 32 bytes, not of ${left.length} and ${right.length}`);
+  }
+  nodeInput.set(left, 1);
+  nodeInput.set(right, 1 + HASH_LENGTH);
+  return sha256(nodeInput);
+}
+
+/** Whether two byte strings are the same. Not constant-time: nothing in a log is secret. */
+export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
+  if (a.length !== b.length) return false;
+  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
+  return true;
+}

@@ -1,0 +1,113 @@
+/** A gateway's own contribution to a round: budget first, then private training in the child process. */
+
+import { type LabelledWindows, type LabelSpec, labelledWindows } from '../../core/learning/episodes.ts';
+import type { DataSheet } from '../../core/learning/features.ts';
+import type { TrainingJob } from '../../core/learning/job.ts';
+import type { ModelSpec } from '../../core/learning/model.ts';
+import type { AgreementTerms } from '../../state/agreement/schema.ts';
+import type { Charge, Ledger } from '../../state/ledger/ledger.ts';
+import type { Dataset } from './dataset.ts';
+import type { Trainer } from './trainer.ts';
+
+export interface LearnerOptions {
+  readonly terms: AgreementTerms;
+  readonly agreement: Uint8Array;
+  readonly model: ModelSpec;
+  readonly sheet: DataSheet;
+  readonly windows: LabelSpec;
+  readonly dataset: Dataset;
+  readonly ledger: Ledger;
+  readonly trainer: Trainer;
+  /** Whether recordings that are being read have come to their end. */
+  readonly settled: () => boolean;
+  /** Whether some source never ends, so that the newest samples are always still on their way. */
+  readonly live: boolean;
+}
+
+/** Blocks that may be unread while a live source goes on. */
+const LIVE_LAG = 16;
+
+export interface LocalLearner {
+  readiness(): { readonly kind: 'ready' } | { readonly kind: 'waiting' | 'unable'; readonly why: string };
+  /** The change of the parameters, or an error and nothing. */
+  update(
+    round: number,
+    version: number,
+    parameters: Float64Array,
+    signal: AbortSignal,
+  ): Promise<Float64Array>;
+}
+
+export function createLearner(options: LearnerOptions): LocalLearner {
+  const { terms, dataset, ledger } = options;
+  const { training, privacy } = terms;
+  let cached: { readonly revision: number; readonly windows: LabelledWindows } | undefined;
+
+  function windows(): LabelledWindows {
+    const revision = dataset.revision();
+    if (cached?.revision !== revision) {
+      cached = { revision, windows: labelledWindows(dataset.episodes(), options.sheet, options.windows) };
+    }
+    return cached.windows;
+  }
+
+  /** What a round costs; undefined where the agreement asks for no privacy. */
+  function chargeFor(round: number): Charge | undefined {
+    if (training.unit === 'none' || !privacy) return undefined;
+    const { samplingRate, stepsPerRound } = training;
+    return {
+      agreement: options.agreement,
+      round,
+      unit: training.unit,
+      mechanism: { samplingRate, noiseMultiplier: privacy.noiseMultiplier, steps: stepsPerRound },
+    };
+  }
+
+  function budget(unit: Charge['unit']) {
+    return { epsilon: privacy!.epsilon, delta: privacy!.delta, unit };
+  }
+
+  return {
+    readiness() {
+      if (!options.settled() || dataset.lag() > (options.live ? LIVE_LAG : 0))
+        return { kind: 'waiting', why: 'data are still being read' };
+      if (dataset.counts().failures === 0) return { kind: 'unable', why: 'no machine has failed yet' };
+      if (windows().count === 0) return { kind: 'unable', why: 'no episode is long enough to learn from' };
+      const charge = chargeFor(0);
+      if (charge && !ledger.allows(charge, budget(charge.unit))) {
+        return { kind: 'unable', why: 'the privacy budget is spent' };
+      }
+      return { kind: 'ready' };
+    },
+    async update(round, version, parameters, signal) {
+      const { features, labels, episodeOf } = windows();
+      const charge = chargeFor(round);
+      // Charged before the first step: from here on a crash costs the budget, never the data.
+      if (charge) await ledger.charge(charge, budget(charge.unit));
+      const job: TrainingJob = {
+        model: options.model,
+        parameters,
+        features,
+        labels,
+        episodeOf,
+        unit: training.unit,
+        clipNorm: training.clipNorm,
+        noiseMultiplier: privacy?.noiseMultiplier ?? 0,
+        samplingRate: training.samplingRate,
+        steps: training.stepsPerRound,
+        learningRate: learningRateAt(terms, version),
+        optimiser: training.optimiser,
+        expectedBatch: training.expectedBatch,
+      };
+      const result = await options.trainer.train(job, signal);
+      return result.parameters.map((value, index) => value - parameters[index]!);
+    },
+  };
+}
+
+/** From the first round's rate to the last one's along half a cosine; every member computes the same. */
+function learningRateAt({ training, federation }: AgreementTerms, version: number): number {
+  const { learningRate, finalLearningRate } = training;
+  const done = federation.rounds > 1 ? Math.min(1, version / (federation.rounds - 1)) : 1;
+  return finalLearningRate + ((learningRate - finalLearningRate) * (1 + Math.cos(Math.PI * done))) / 2;
+}

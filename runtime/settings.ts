@@ -1,0 +1,48 @@
+/** A gateway's whole configuration: the parts that the rooms declare, put together. */
+import { z } from 'zod';
+import { machineSettings } from './services/acquisition/settings.ts';
+import { peeringSettings } from './services/peering/settings.ts';
+import { telemetrySettings } from './services/telemetry/settings.ts';
+import { trainingSettings } from './services/training/settings.ts';
+import { journalSettings } from './state/journal/settings.ts';
+import { duration, filePath, name } from './state/settings/units.ts';
+
+const gateway = z.object({
+  member: name().describe('the company this gateway belongs to, as in the agreement'),
+  name: name().describe('this gateway, as in the agreement'),
+  directory: filePath().describe('where keys and journal are kept; made by kosmos init'),
+  agreement: filePath().optional().describe('the agreement; <directory>/agreement.toml when absent'),
+  socket: filePath().optional().describe('control socket; <directory>/control.sock when absent'),
+});
+
+const simulation = z
+  .object({
+    seed: z.int().min(0).describe('equal seeds make equal plants'),
+    machines: z.int().min(1).max(1000).describe('simulated machines, on the buses sim:0, sim:1 and so on'),
+    cycle: duration({ least: '10ms', most: '1h' }).describe('how long a machine’s cycle takes'),
+    start: z.number().optional().describe('when cycle 0 began, milliseconds since 1970; when the daemon starts if absent'),
+  })
+  .describe('machines that exist in software, for trying out');
+
+/** The configuration file of `kosmos run`. */
+export const gatewaySettings = z
+  .object({
+    gateway,
+    journal: journalSettings,
+    peering: peeringSettings,
+    telemetry: telemetrySettings.prefault({}),
+    training: trainingSettings,
+    simulation: simulation.optional(),
+    machine: z.array(machineSettings).max(10_000).default([]),
+  })
+  .superRefine((settings, context) => {
+    const seen = new Set<string>();
+    for (const [index, machine] of settings.machine.entries()) {
+      if (seen.has(machine.id)) {
+        context.addIssue({ code: 'custom', path: ['machine', index, 'id'], message: `${machine.id} stands there twice` });
+      }
+      seen.add(machine.id);
+    }
+  });
+
+export type GatewaySettings = z.output<typeof gatewaySettings>;

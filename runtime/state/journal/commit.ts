@@ -1,0 +1,140 @@
+/**
+ * Group commit: what is handed in between two commits becomes durable in one fsync. A commit that fails is
+ * tried again as it is, with the same bytes under the same keys, so that a half-written one does no harm.
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+
+export interface CommitSettings {
+  readonly intervalMs: number;
+  /** Bytes that may wait for a commit; more are refused. */
+  readonly maxPendingBytes: number;
+}
+
+/** One hand-in: it is durable as a whole, or not at all. */
+export interface Work {
+  readonly bytes: number;
+}
+
+export interface Committer<W extends Work> {
+  /** Resolves when `work` is durable. @throws JournalFull at once when too much waits already. */
+  submit(work: W, urgent: boolean): Promise<void>;
+  /** What keeps commits from succeeding, or undefined. */
+  trouble(): string | undefined;
+  /** Commits what waits and stops; gives up after `limitMs`. */
+  close(limitMs: number): Promise<void>;
+}
+
+/** The journal takes no more until a commit succeeds. */
+export interface JournalFull extends Error {
+  readonly name: 'JournalFull';
+}
+
+interface Waiting<W> {
+  readonly work: W;
+  readonly resolve: () => void;
+  readonly reject: (error: Error) => void;
+}
+
+const FIRST_RETRY_MS = 200;
+const LAST_RETRY_MS = 5000;
+
+/**
+ * @param commit makes a batch of work durable; it is called by one at a time, and again with the same batch
+ *   after `recover` when it failed.
+ */
+export function createCommitter<W extends Work>(
+  settings: CommitSettings,
+  prepare: (batch: readonly W[]) => () => Promise<void>,
+  recover: () => Promise<void>,
+): Committer<W> {
+  let waiting: Waiting<W>[] = [];
+  let bytes = 0;
+  let timer: NodeJS.Timeout | undefined;
+  let running: Promise<void> | undefined;
+  let urgentNext = false;
+  let trouble: string | undefined;
+  const closing = new AbortController();
+
+  async function run(): Promise<void> {
+    const batch = waiting;
+    const batchBytes = bytes;
+    waiting = [];
+    bytes = 0;
+    urgentNext = false;
+    try {
+      const attempt = prepare(batch.map((item) => item.work));
+      await untilDurable(attempt);
+      for (const item of batch) item.resolve();
+    } catch (error) {
+      const reason = error instanceof Error ? error : new Error(String(error));
+      for (const item of batch) item.reject(reason);
+    }
+    running = undefined;
+    if (batchBytes >= 0 && waiting.length > 0) schedule(urgentNext);
+  }
+
+  async function untilDurable(attempt: () => Promise<void>): Promise<void> {
+    for (let delay = FIRST_RETRY_MS; ; delay = Math.min(LAST_RETRY_MS, delay * 2)) {
+      try {
+        await attempt();
+        trouble = undefined;
+        return;
+      } catch (error) {
+        trouble = error instanceof Error ? error.message : String(error);
+        if (closing.signal.aborted) throw error;
+        await sleep(delay, undefined, { signal: closing.signal }).catch(() => undefined);
+        await recover().catch((again: Error) => {
+          trouble = again.message;
+        });
+      }
+    }
+  }
+
+  function schedule(urgent: boolean): void {
+    if (running) {
+      urgentNext ||= urgent;
+      return;
+    }
+    if (timer && !urgent) return;
+    clearTimeout(timer);
+    const start = () => {
+      timer = undefined;
+      running = run();
+    };
+    if (urgent) setImmediate(() => !running && waiting.length > 0 && start());
+    else timer = setTimeout(start, settings.intervalMs);
+  }
+
+  return {
+    submit(work, urgent) {
+      if (closing.signal.aborted) return Promise.reject(new Error('the journal is closed'));
+      if (bytes + work.bytes > settings.maxPendingBytes) {
+        return Promise.reject(journalFull(settings.maxPendingBytes, trouble));
+      }
+      bytes += work.bytes;
+      return new Promise((resolve, reject) => {
+        waiting.push({ work, resolve, reject });
+        schedule(urgent);
+      });
+    },
+    trouble: () => trouble,
+    async close(limitMs) {
+      clearTimeout(timer);
+      timer = undefined;
+      const deadline = setTimeout(() => closing.abort(), limitMs);
+      while (running || waiting.length > 0) {
+        running ??= run();
+        await running;
+      }
+      clearTimeout(deadline);
+      closing.abort();
+    },
+  };
+}
+
+function journalFull(limit: number, trouble: string | undefined): JournalFull {
+  const why = trouble ? `: ${trouble}` : '';
+  return Object.assign(new Error(`${limit} bytes wait for the journal already, no more are taken${why}`), {
+    name: 'JournalFull' as const,
+  });
+}

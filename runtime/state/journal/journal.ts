@@ -1,0 +1,225 @@
+/**
+ * The journal: blocks in arrival order, the log over them, durable cursors for those who read it, and sections
+ * for other rooms, so that all of it commits in one batch.
+ */
+import type { z } from 'zod';
+import { decodeBlock, encodeBlock, encodeLeaf, leafOf, MAX_BLOCK_ENTRIES } from '../../core/log/block.ts';
+import { createCommitter } from './commit.ts';
+import { keys } from './keys.ts';
+import { createSection, type Section } from './section.ts';
+import type { journalSettings } from './settings.ts';
+import { decodeState, encodeState, type JournalState, NEW_STATE } from './state.ts';
+import { openStore, type Store, type Write } from './store.ts';
+import { type OwnLog, openOwnLog } from './tiles.ts';
+
+export type JournalSettings = z.output<typeof journalSettings>;
+
+/** Where an entry lies. Positions are compared by block, then by entry. */
+export interface Position {
+  readonly block: number;
+  readonly entry: number;
+}
+
+/** A durable tree head, not yet signed. */
+export interface TreeHead {
+  readonly size: number;
+  readonly root: Uint8Array;
+}
+
+export interface AppendOptions {
+  /** Commit at once, not at the next interval: faults and maintenance entries. */
+  readonly urgent?: boolean;
+  /** Sections' records that belong to the entries. */
+  readonly writes?: readonly Write[];
+}
+
+export interface Journal {
+  /** Resolves when the entries are durable. @throws JournalFull when a full disk has used up the memory set aside. */
+  append(entries: readonly Uint8Array[], options?: AppendOptions): Promise<void>;
+  /** Makes sections' records durable, without a block. */
+  write(writes: readonly Write[], options?: { readonly urgent?: boolean }): Promise<void>;
+  section(name: string): Section;
+  /** The entries of a block, or undefined when it was dropped or is not there yet. */
+  block(index: number): Promise<readonly Uint8Array[] | undefined>;
+  /** The durable tree head, or undefined for an empty log. */
+  head(): TreeHead | undefined;
+  tile(level: number, index: number, width: number): Promise<Uint8Array>;
+  state(): JournalState;
+  /** The first block that a consumer has not finished with. */
+  cursor(name: string): Promise<Position>;
+  moveCursor(name: string, position: Position): Promise<void>;
+  /** Calls `listener` after each commit that made a block; the answer takes it off again. */
+  onCommit(listener: (state: JournalState) => void): () => void;
+  trouble(): string | undefined;
+  close(): Promise<void>;
+}
+
+interface Work {
+  readonly entries: readonly Uint8Array[];
+  readonly writes: readonly Write[];
+  readonly bytes: number;
+}
+
+const CLOSE_LIMIT_MS = 3000;
+
+/**
+ * Opens the journal in `directory` and makes it when there is none.
+ * @throws Error naming the directory and what to do when it cannot be opened.
+ */
+export async function openJournal(directory: string, settings: JournalSettings): Promise<Journal> {
+  const store = await openStore(directory, 'create');
+  try {
+    return await journalOver(store, settings);
+  } catch (error) {
+    await store.close();
+    throw error;
+  }
+}
+
+async function journalOver(store: Store, settings: JournalSettings): Promise<Journal> {
+  const stored = await store.get(keys.state);
+  let durable = stored ? decodeState(stored) : NEW_STATE;
+  const log = await openOwnLog(store, durable.blocks);
+  let head: TreeHead | undefined = durable.blocks > 0 ? { size: durable.blocks, root: log.root() } : undefined;
+  const cursors = new Map<string, Position>();
+  const listeners = new Set<(state: JournalState) => void>();
+
+  /** Everything that follows from a batch is worked out once; only the write is tried again. */
+  function prepare(batch: readonly Work[]): () => Promise<void> {
+    const made = seal(batch, durable, log, settings.maxBytes, drainedUpTo(cursors));
+    return async () => {
+      await store.write(made.writes);
+      const grew = made.state.blocks > durable.blocks;
+      durable = made.state;
+      if (!grew) return;
+      head = made.head;
+      for (const listener of listeners) listener(durable);
+    };
+  }
+
+  const committer = createCommitter<Work>(
+    { intervalMs: settings.commitIntervalMs, maxPendingBytes: settings.maxPendingBytes },
+    prepare,
+    () => store.reopen(),
+  );
+  const submit = (entries: readonly Uint8Array[], writes: readonly Write[], urgent: boolean) =>
+    committer.submit({ entries, writes, bytes: sizeOf(entries, writes) }, urgent);
+
+  return {
+    append: (entries, { urgent = false, writes = [] } = {}) => submit(entries, writes, urgent),
+    write: (writes, { urgent = true } = {}) => submit([], writes, urgent),
+    section: (name) => createSection(store, name),
+    async block(index) {
+      if (index >= durable.blocks) return undefined;
+      const bytes = await store.get(keys.block(index));
+      return bytes && decodeBlock(bytes);
+    },
+    head: () => head,
+    tile: (level, index, width) => log.tile(level, index, width),
+    state: () => durable,
+    async cursor(name) {
+      const known = cursors.get(name) ?? decodeCursor(await store.get(keys.cursor(name)));
+      const position = known.block < durable.first ? { block: durable.first, entry: 0 } : known;
+      cursors.set(name, position);
+      return position;
+    },
+    async moveCursor(name, position) {
+      cursors.set(name, position);
+      await submit([], [{ type: 'put', key: keys.cursor(name), value: encodeCursor(position) }], false);
+    },
+    onCommit(listener) {
+      listeners.add(listener);
+      return () => listeners.delete(listener);
+    },
+    trouble: () => committer.trouble(),
+    async close() {
+      await committer.close(CLOSE_LIMIT_MS);
+      await store.close();
+    },
+  };
+}
+
+interface Sealed {
+  readonly writes: readonly Write[];
+  readonly state: JournalState;
+  readonly head: TreeHead | undefined;
+}
+
+/** Turns a batch into its blocks, their leaves and the records beside them. */
+function seal(
+  batch: readonly Work[],
+  before: JournalState,
+  log: OwnLog,
+  maxBytes: number,
+  drained: number,
+): Sealed {
+  const records = new Map<string, Write>();
+  for (const work of batch) for (const write of work.writes) records.set(write.key, write);
+  const entries = batch.flatMap((work) => work.entries);
+  if (entries.length === 0) return { writes: [...records.values()], state: before, head: undefined };
+  const writes: Write[] = [];
+  let { blocks, bytes } = before;
+  for (let start = 0; start < entries.length; start += MAX_BLOCK_ENTRIES) {
+    const part = entries.slice(start, start + MAX_BLOCK_ENTRIES);
+    const block = encodeBlock(part);
+    writes.push({ type: 'put', key: keys.block(blocks), value: block }, ...log.append(encodeLeaf(leafOf(part))));
+    blocks += 1;
+    bytes += block.length;
+  }
+  const kept = drop({ ...before, blocks, bytes, entries: before.entries + entries.length }, maxBytes, drained);
+  writes.push(...kept.writes, ...records.values());
+  writes.push({ type: 'put', key: keys.state, value: encodeState(kept.state) });
+  return { writes, state: kept.state, head: { size: blocks, root: log.root() } };
+}
+
+/**
+ * Drops the oldest blocks when the journal is over its bound: those that every consumer has read first, and
+ * if that is not enough the oldest all the same. The average size of a block stands for each one's own.
+ */
+function drop(
+  state: JournalState,
+  maxBytes: number,
+  drained: number,
+): { readonly writes: readonly Write[]; readonly state: JournalState } {
+  const held = state.blocks - state.first;
+  if (state.bytes <= maxBytes || held < 2) return { writes: [], state };
+  const average = state.bytes / held;
+  const surplus = Math.min(held - 1, Math.ceil((state.bytes - maxBytes * 0.9) / average));
+  const unread = Math.max(0, state.first + surplus - drained);
+  const writes = Array.from({ length: surplus }, (_, offset): Write => ({
+    type: 'del',
+    key: keys.block(state.first + offset),
+  }));
+  return {
+    writes,
+    state: {
+      ...state,
+      first: state.first + surplus,
+      bytes: Math.round(state.bytes - average * surplus),
+      droppedUnread: state.droppedUnread + Math.min(unread, surplus),
+    },
+  };
+}
+
+function drainedUpTo(cursors: ReadonlyMap<string, Position>): number {
+  return Math.min(Number.MAX_SAFE_INTEGER, ...[...cursors.values()].map((position) => position.block));
+}
+
+function sizeOf(entries: readonly Uint8Array[], writes: readonly Write[]): number {
+  const inWrites = writes.reduce((sum, write) => sum + write.key.length + (write.type === 'put' ? write.value.length : 0), 0);
+  return entries.reduce((sum, entry) => sum + entry.length, inWrites);
+}
+
+function encodeCursor(position: Position): Uint8Array {
+  const bytes = new Uint8Array(16);
+  const view = new DataView(bytes.buffer);
+  view.setBigUint64(0, BigInt(position.block));
+  view.setBigUint64(8, BigInt(position.entry));
+  return bytes;
+}
+
+function decodeCursor(bytes: Uint8Array | undefined): Position {
+  if (!bytes) return { block: 0, entry: 0 };
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  return { block: Number(view.getBigUint64(0)), entry: Number(view.getBigUint64(8)) };
+}

@@ -1,0 +1,121 @@
+/**
+ * The privacy budget. The ledger stores mechanisms, not epsilons, and composes all that ever ran over this
+ * gateway's data; a charge is durable, and in the log, before anything derived may leave, and is never refunded.
+ */
+import { type CborValue, decodeCbor, encodeCbor } from '../../core/encoding/cbor.ts';
+import { byteString, fieldsOf, float, safeInteger, text } from '../../core/encoding/fields.ts';
+import { epsilonOf, type Mechanism } from '../../core/privacy/rdp.ts';
+import type { Journal } from '../journal/journal.ts';
+import { ordered } from '../journal/keys.ts';
+import type { Recorder } from '../provenance/recorder.ts';
+
+/** What a claim protects: one window, or one machine's run from repair to failure. */
+export type ProtectedUnit = 'window' | 'episode';
+
+export interface Charge {
+  readonly agreement: Uint8Array;
+  readonly round: number;
+  readonly unit: ProtectedUnit;
+  readonly mechanism: Mechanism;
+}
+
+export interface Budget {
+  readonly epsilon: number;
+  readonly delta: number;
+  readonly unit: ProtectedUnit;
+}
+
+/** The budget does not allow what was asked for; nothing was charged. */
+export interface BudgetSpent extends Error {
+  readonly name: 'BudgetSpent';
+}
+
+export interface Ledger {
+  /**
+   * Charges durably and tells the epsilon then spent.
+   * @throws BudgetSpent when that would be more than the budget; DamagedRecord or a failed write leave it uncharged
+   *   only where nothing was stored.
+   */
+  charge(charge: Charge, budget: Budget): Promise<number>;
+  /** Whether the budget would allow the charge. */
+  allows(charge: Charge, budget: Budget): boolean;
+  /** Epsilon spent so far at `delta`, for the unit. */
+  spent(unit: ProtectedUnit, delta: number): number;
+  charges(): readonly Charge[];
+}
+
+/** @throws DecodeError or DamagedRecord when a charge cannot be read: a ledger with a hole permits nothing. */
+export async function openLedger(journal: Journal, recorder: Recorder): Promise<Ledger> {
+  const section = journal.section('ledger');
+  const charges: Charge[] = [];
+  for await (const [, value] of section.entries({ prefix: 'charge/' })) charges.push(decodeCharge(value));
+  let turn: Promise<unknown> = Promise.resolve();
+
+  /** A charge of one unit counts against a claim for another as well: an episode holds the windows, so it is charged as the larger. */
+  const mechanismsWith = (extra?: Charge): Mechanism[] =>
+    composed(extra ? [...charges, extra] : charges);
+
+  const allows = (charge: Charge, budget: Budget): boolean =>
+    charge.unit === budget.unit && epsilonOf(mechanismsWith(charge), budget.delta) <= budget.epsilon;
+
+  async function append(charge: Charge, budget: Budget): Promise<number> {
+    if (!allows(charge, budget)) throw budgetSpent(charge, budget, epsilonOf(mechanismsWith(), budget.delta));
+    const encoded = encodeCharge(charge);
+    // Counted before it is stored: a charge whose storing failed half-way must not be had for nothing.
+    charges.push(charge);
+    await recorder.entry('charge', encoded, [section.put(`charge/${ordered(charges.length - 1)}`, encodeCbor(encoded))]);
+    return epsilonOf(mechanismsWith(), budget.delta);
+  }
+
+  return {
+    charge(charge, budget) {
+      const mine = turn.then(() => append(charge, budget));
+      turn = mine.catch(() => undefined);
+      return mine;
+    },
+    allows,
+    spent: (unit, delta) =>
+      charges.every((charge) => charge.unit === unit) ? epsilonOf(mechanismsWith(), delta) : Number.POSITIVE_INFINITY,
+    charges: () => charges,
+  };
+}
+
+/** Charges of the same mechanism taken together, so that composing many rounds stays cheap. */
+function composed(charges: readonly Charge[]): Mechanism[] {
+  const bySetting = new Map<string, Mechanism>();
+  for (const { mechanism } of charges) {
+    const key = `${mechanism.samplingRate}/${mechanism.noiseMultiplier}`;
+    const steps = (bySetting.get(key)?.steps ?? 0) + mechanism.steps;
+    bySetting.set(key, { ...mechanism, steps });
+  }
+  return [...bySetting.values()];
+}
+
+function budgetSpent(charge: Charge, budget: Budget, spent: number): BudgetSpent {
+  const message =
+    charge.unit === budget.unit
+      ? `the privacy budget does not allow round ${charge.round}: ${spent.toFixed(3)} of ${budget.epsilon} (${budget.unit}) is spent and the round would go over it`
+      : `the round protects a ${charge.unit}, the agreement's budget a ${budget.unit}`;
+  return Object.assign(new Error(message), { name: 'BudgetSpent' as const });
+}
+
+function encodeCharge(charge: Charge): CborValue {
+  const { samplingRate, noiseMultiplier, steps } = charge.mechanism;
+  return [charge.agreement, charge.round, charge.unit, { float: samplingRate }, { float: noiseMultiplier }, steps];
+}
+
+function decodeCharge(bytes: Uint8Array): Charge {
+  const fields = fieldsOf(decodeCbor(bytes), 6, 'charge');
+  const unit = text(fields[2], 'charge: unit');
+  if (unit !== 'window' && unit !== 'episode') throw new Error(`charge: unit ${unit} is unknown`);
+  return {
+    agreement: byteString(fields[0], 'charge: agreement', 32),
+    round: safeInteger(fields[1], 'charge: round'),
+    unit,
+    mechanism: {
+      samplingRate: float(fields[3], 'charge: sampling rate'),
+      noiseMultiplier: float(fields[4], 'charge: noise multiplier'),
+      steps: safeInteger(fields[5], 'charge: steps'),
+    },
+  };
+}
