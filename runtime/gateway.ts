@@ -60,6 +60,8 @@ export interface Gateway {
   /** What is in hand is durable, children have ended. */
   stop(): Promise<void>;
   status(): GatewayStatus;
+  /** The model that predicts here; members know it, so it is no secret among them. */
+  model(): { readonly version: number; readonly hash: string; readonly parameters: readonly number[] };
   readonly book: MaintenanceBook;
   /** A maintenance entry was made by hand: publish it at once. */
   publishSoon(): void;
@@ -130,7 +132,15 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     onEvent: () => witnessing.publishSoon(),
     log: log('acquisition'),
   });
-  const trainer = createTrainer({ childModule: options.trainerModule, ...settings.training, log: log('training') });
+  const { nice, memoryLimit, idle, timeLimit } = settings.training;
+  const trainer = createTrainer({
+    childModule: options.trainerModule,
+    nice,
+    memoryLimitBytes: memoryLimit,
+    idleMs: idle,
+    timeLimitMs: timeLimit,
+    log: log('training'),
+  });
   const dataset = createDataset({
     journal,
     book,
@@ -214,6 +224,11 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     book,
     publishSoon: () => witnessing.publishSoon(),
     status,
+    model() {
+      const { version, hash } = memory.model().head;
+      const parameters = averageModels(memory.recent(), terms.federation.averageLast);
+      return { version, hash: toHex(hash), parameters: [...parameters] };
+    },
     async start() {
       try {
         running.push(() => peering.stop());

@@ -31,7 +31,7 @@ export const gatewaySettings = z
     journal: journalSettings,
     peering: peeringSettings,
     telemetry: telemetrySettings.prefault({}),
-    training: trainingSettings,
+    training: trainingSettings.prefault({}),
     simulation: simulation.optional(),
     machine: z.array(machineSettings).max(10_000).default([]),
   })

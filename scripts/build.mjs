@@ -31,10 +31,11 @@ const KEEP_OLD_CHUNKS_MS = 60 * 60_000;
 
 /** CommonJS packages find these three in their chunk. */
 const BANNER = `import { createRequire as kosmosCreateRequire } from 'node:module';
+import { dirname as kosmosDirname } from 'node:path';
 import { fileURLToPath as kosmosToPath } from 'node:url';
 const require = kosmosCreateRequire(import.meta.url);
 const __filename = kosmosToPath(import.meta.url);
-const __dirname = kosmosToPath(new URL('.', import.meta.url));`;
+const __dirname = kosmosDirname(__filename);`;
 
 function tell(line) {
   process.stderr.write(`kosmos: ${line}\n`);
@@ -125,6 +126,8 @@ async function bundle(entries) {
       format: 'esm',
       platform: 'node',
       target: 'node20',
+      // Packages without an exports map are taken in their ES form: the other one has no names once it is a chunk.
+      mainFields: ['module', 'main'],
       external: EXTERNAL,
       banner: { js: BANNER },
       legalComments: 'eof',

@@ -46,8 +46,9 @@ export function parameterCount(spec: ModelSpec): number {
 
 /**
  * Parameters to start from, the same on every machine for the same `seed`: weights uniform in
- * +-sqrt(6 / (rows + columns)) (Glorot and Bengio 2010), biases 0. Only hashing, integers and operations
- * that IEEE 754 rounds correctly are used: members compare the model's hash.
+ * +-sqrt(6 / (rows + columns)) (Glorot and Bengio 2010), biases 0 but for the output's, which is 0.5, the
+ * middle of the labels, since noisy steps are too dear to be spent on finding it. Only hashing, integers
+ * and operations that IEEE 754 rounds correctly are used: members compare the model's hash.
  */
 export function initialParameters(spec: ModelSpec, seed: Uint8Array): Float64Array {
   const parameters = new Float64Array(parameterCount(spec));
@@ -56,6 +57,7 @@ export function initialParameters(spec: ModelSpec, seed: Uint8Array): Float64Arr
     const limit = Math.sqrt(6 / (rows + columns));
     for (let index = weights; index < biases; index += 1) parameters[index] = (2 * uniform() - 1) * limit;
   }
+  parameters[parameters.length - 1] = 0.5;
   return parameters;
 }
 

@@ -102,7 +102,11 @@ export function modelSpecOf(preset: LearningPreset, unit: PrivacyUnit, sheet: Da
 }
 
 /** The learning rate of `round`, counted from 0, of `rounds`; after the last it stays where it is. */
-export function learningRateAt(training: TrainingPreset, round: number, rounds: number): number {
+export function learningRateAt(
+  training: Pick<TrainingPreset, 'firstLearningRate' | 'lastLearningRate'>,
+  round: number,
+  rounds: number,
+): number {
   const { firstLearningRate, lastLearningRate } = training;
   const passed = rounds > 1 ? Math.min(1, round / (rounds - 1)) : 0;
   return firstLearningRate * (lastLearningRate / firstLearningRate) ** passed;

@@ -45,6 +45,7 @@ const MAX_IN_FLIGHT = 2048;
 const READ_LIMIT_MS = 10_000;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 30_000;
+const NAME_GAP_MS = 20_000;
 
 export function createStreamRunner(
   machine: string,
@@ -60,6 +61,7 @@ export function createStreamRunner(
   let trouble: string | undefined;
   let troubleSince = 0;
   let missed = 0;
+  let named = 0;
   let last: number | undefined;
   let declared = false;
 
@@ -100,11 +102,16 @@ export function createStreamRunner(
   function fail(error: Error): void {
     if (trouble === undefined) {
       troubleSince = Date.now();
+      named = 0;
       log('warn', `${label}: ${error.message}`);
     }
     trouble = error.message;
     missed += 1;
     state = 'failing';
+    // A gap that lasts is named again and again: who watches the gateway sees that it is alive, its sensor not.
+    if (Date.now() - named < NAME_GAP_MS) return;
+    named = Date.now();
+    sink.gap(trouble, troubleSince, missed).catch((failed: Error) => log('warn', `${label}: ${failed.message}`));
   }
 
   async function session(signal: AbortSignal): Promise<'end' | 'stopped'> {

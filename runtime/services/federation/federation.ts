@@ -195,9 +195,14 @@ export function createFederation(given: FederationOptions): Federation {
 
   const handlers: Readonly<Record<string, (peer: string, body: Uint8Array) => Promise<Uint8Array | undefined>>> = {
     [PATH.prepare]: (peer, body) => participant.prepare(peer, body),
-    [PATH.manifest]: async (peer, body) => void (await participant.manifest(peer, body)),
+    [PATH.manifest]: async (peer, body) => {
+      await participant.manifest(peer, body);
+      waiting = undefined;
+      return undefined;
+    },
     [PATH.share]: async (peer, body) => void (await participant.share(peer, body)),
     [PATH.contributed]: async (peer, body) => void leader.contributed(peer, body),
+    [PATH.decline]: async (peer, body) => void leader.declined(peer, body),
     [PATH.set]: (peer, body) => participant.set(peer, body),
     [PATH.open]: (peer, body) => participant.open(peer, body),
     [PATH.record]: (peer, body) => participant.vote(peer, body),

@@ -6,7 +6,7 @@ import { type Contributed, type Manifest, manifestHash, messages, type Promised 
 import type { FederationOptions } from './options.ts';
 import { drawCommittee, membersAmong } from './parties.ts';
 import { encodeRecord, type Signed, signersOf } from './record.ts';
-import { encodeBallot, encodeCommit, encodeRelease, encodeSet, PATH } from './wire.ts';
+import { decodeRelease, encodeBallot, encodeCommit, encodeRelease, encodeSet, PATH } from './wire.ts';
 
 /** How leading a round ended. */
 export type LeadResult =
@@ -24,6 +24,8 @@ export interface Leader {
   release(round: number): Promise<void>;
   /** A contributor of the round in hand has delivered its shares. */
   contributed(from: string, body: Uint8Array): void;
+  /** One of the cohort will not contribute. */
+  declined(from: string, body: Uint8Array): void;
   /** Where the round in hand stands, for people. */
   progress(): string;
 }
@@ -42,7 +44,7 @@ export function createLeader(options: FederationOptions): Leader {
   const { parties, memory, signer, log } = options;
   const { terms, hash: agreement } = parties.agreement;
   const phaseLimitMs = terms.federation.phaseLimit;
-  let gathering: { readonly manifest: Manifest; readonly hash: Uint8Array; readonly reports: Map<string, Uint8Array> } | undefined;
+  let gathering: { readonly manifest: Manifest; readonly hash: Uint8Array; readonly reports: Map<string, Uint8Array>; readonly declined: Set<string> } | undefined;
   let progress = '';
 
   /** Asks all of `names` at once. An answer that is not 200 is an answer all the same. */
@@ -98,7 +100,7 @@ export function createLeader(options: FederationOptions): Leader {
 
   /** Waits for the reports of the cohort, not for ever and not for those who are gone. */
   async function gather(manifest: Manifest, signal: AbortSignal): Promise<readonly AcceptedReport[]> {
-    const reports = gathering!.reports;
+    const { reports, declined } = gathering!;
     const deadline = performance.now() + phaseLimitMs;
     const goneSince = new Map<string, number>();
     const lost = (name: string): boolean => {
@@ -111,7 +113,7 @@ export function createLeader(options: FederationOptions): Leader {
       return performance.now() - since > LOST_PATIENCE_MS;
     };
     for (;;) {
-      const missing = manifest.cohort.filter((name) => !reports.has(name));
+      const missing = manifest.cohort.filter((name) => !reports.has(name) && !declined.has(name));
       progress = `${reports.size} of ${manifest.cohort.length} contributed`;
       const lostHolder = manifest.committee.find(lost);
       if (lostHolder !== undefined) throw new Error(`${lostHolder}, which holds shares, is gone`);
@@ -140,13 +142,13 @@ export function createLeader(options: FederationOptions): Leader {
       committee: drawCommittee(parties, round, cohort),
     };
     const sealed = messages.manifest.seal(signer, manifest);
-    gathering = { manifest, hash: manifestHash(manifest), reports: new Map() };
+    gathering = { manifest, hash: manifestHash(manifest), reports: new Map(), declined: new Set() };
     await collect(manifest.committee, PATH.manifest, sealed, 'the word on the manifest');
     await ask(cohort.filter((name) => !manifest.committee.includes(name)), PATH.manifest, sealed, SHORT_LIMIT_MS);
     const reports = await gather(manifest, signal);
     const contributors = reports.map((report) => report.contributor);
     if (membersAmong(parties, contributors) < terms.federation.minimumBatch) {
-      throw new Error(`only ${contributors.join(', ') || 'nobody'} contributed in time`);
+      throw new Error(`${contributors.join(', ') || 'nobody'} contributed, which is too few`);
     }
     progress = 'signing the set';
     const unsigned = encodeSet({ round, reports, signatures: [] });
@@ -205,6 +207,10 @@ export function createLeader(options: FederationOptions): Leader {
       if (!gathering || !equalBytes(word.manifest, gathering.hash)) throw new Error(`${from} contributed to no round in hand`);
       if (!gathering.manifest.cohort.includes(from)) throw new Error(`${from} is not in the cohort`);
       if (!gathering.reports.has(from)) gathering.reports.set(from, word.report);
+    },
+    declined(from, body) {
+      const round = decodeRelease(body);
+      if (gathering?.manifest.round === round && gathering.manifest.cohort.includes(from)) gathering.declined.add(from);
     },
     progress: () => progress,
   };

@@ -22,7 +22,7 @@ import { type Manifest, type ModelHead, manifestHash, messages } from './message
 import type { FederationOptions } from './options.ts';
 import { leaderOf } from './parties.ts';
 import { checkManifest, checkSetSignatures, holdersFor, resolveRecord, signersOf } from './record.ts';
-import { decodeBallot, decodeRelease, decodeSet, PATH, type SetBody } from './wire.ts';
+import { decodeBallot, decodeRelease, decodeSet, encodeRelease, PATH, type SetBody } from './wire.ts';
 
 /** A request that cannot be granted; `status` and the text go to the peer. */
 export interface Refusal extends Error {
@@ -127,6 +127,13 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     log('info', `round ${manifest.round}: contributed after ${((performance.now() - started) / 1000).toFixed(1)} s`);
   }
 
+  /** Tells the leader not to wait; why is nobody else's business. */
+  function decline({ manifest }: Current): void {
+    options
+      .request(manifest.leader, PATH.decline, encodeRelease(manifest.round))
+      .catch((error: Error) => log('warn', `round ${manifest.round}: cannot tell its leader: ${error.message}`));
+  }
+
   async function deliver(holder: string, report: ReportShare, round: Current): Promise<void> {
     const body = encodeReportShare(report);
     for (let attempt = 0; ; attempt++) {
@@ -197,7 +204,8 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
       contribute(round).catch((error: Error) => {
         if (!round.abort.signal.aborted) {
           log('warn', `round ${manifest.round}: cannot contribute: ${error.message}`);
-          phase = `could not contribute to round ${manifest.round}: ${error.message}`;
+          phase = `could not contribute to round ${manifest.round}`;
+          decline(round);
         }
       });
     },

@@ -10,6 +10,7 @@ export const PATH = {
   manifest: '/federation/manifest',
   share: '/federation/share',
   contributed: '/federation/contributed',
+  decline: '/federation/decline',
   set: '/federation/set',
   open: '/federation/open',
   record: '/federation/record',

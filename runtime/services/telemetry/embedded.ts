@@ -80,6 +80,9 @@ async function run(settings: EmbeddedSettings, log: Log): Promise<Running> {
     maxRetained: MAX_RETAINED,
     queueLimit: settings.queueLimit,
   });
+  broker.on('subscribe', (subscriptions, { id }) => {
+    for (const { topic } of subscriptions) sessions.confirm(id, topic);
+  });
   reportTroubles(broker, log);
   const stopExpiry = expireSessions(broker, sessions, settings.sessionExpiry, log);
   const sockets = new Set<Socket>();
@@ -90,7 +93,6 @@ async function run(settings: EmbeddedSettings, log: Log): Promise<Running> {
     broker.handle(socket);
   });
   server.maxConnections = settings.maxClients;
-  server.on('error', (error) => log('warn', `the embedded MQTT broker: ${error.message}`));
   server.on('drop', () =>
     log('warn', `the embedded MQTT broker has ${settings.maxClients} clients and takes no more`),
   );
@@ -108,6 +110,7 @@ async function run(settings: EmbeddedSettings, log: Log): Promise<Running> {
   };
   try {
     const address = await listen(server, settings.listen);
+    server.on('error', (error) => log('warn', `the embedded MQTT broker: ${error.message}`));
     log('info', `the embedded MQTT broker listens on ${address}`);
     return { address, close };
   } catch (error) {

@@ -38,6 +38,9 @@ function reasonOf(error: Error, context: FailureContext): string {
     const file = context.settings.caFile === undefined ? 'set telemetry.ca_file' : 'check telemetry.ca_file';
     return `its certificate is not accepted (${code}); ${file} to the authority that signed it`;
   }
+  if (error.message === 'connack timeout') {
+    return 'it did not accept the connection in time; check that an MQTT broker answers at telemetry.url';
+  }
   return `${error.message === '' ? String(code) : error.message}; look into the broker's log`;
 }
 

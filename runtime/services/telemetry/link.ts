@@ -60,7 +60,7 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     accepted = true;
   });
   client.on('close', () => {
-    const early = `it did not accept the connection within ${options.settings.connectTimeout} ms, or closed it`;
+    const early = 'it closed the connection without accepting it';
     fail(describeFailure(new Error(accepted ? 'the connection was closed' : early), options));
   });
   client.on('message', (topic, payload) => {

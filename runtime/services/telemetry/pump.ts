@@ -214,7 +214,8 @@ interface Target {
 
 function createCursor(source: SampleSource, onMoved: (count: number) => void, onFailed: () => void): Cursor {
   let target: Target | undefined;
-  let running: Promise<void> | undefined;
+  let running = Promise.resolve();
+  let busy = false;
   let failure: Error | undefined;
 
   const take = (): Target | undefined => {
@@ -223,30 +224,33 @@ function createCursor(source: SampleSource, onMoved: (count: number) => void, on
     return taken;
   };
   const work = async (): Promise<void> => {
-    for (let next = take(); next !== undefined; next = take()) {
-      try {
+    let next: Target | undefined;
+    try {
+      for (next = take(); next !== undefined; next = take()) {
         await source.commit(next.position);
         onMoved(next.count);
-      } catch (error) {
-        const later = take();
-        target = later === undefined ? next : { position: later.position, count: next.count + later.count };
-        failure = new Error(`the cursor cannot be moved: ${String(error)}`, { cause: error });
-        onFailed();
-        return;
       }
+    } catch (error) {
+      const later = take();
+      target = later === undefined || next === undefined ? next : join(next, later);
+      failure = new Error(`the cursor cannot be moved: ${String(error)}`, { cause: error });
+      onFailed();
+    } finally {
+      // In the same turn as the last look at the target, or one that comes between is never seen.
+      busy = false;
     }
   };
   const start = (): void => {
-    running ??= work().finally(() => {
-      running = undefined;
-    });
+    if (busy) return;
+    busy = true;
+    running = work();
   };
   return {
     moveTo(position, count) {
-      target = { position, count: count + (target?.count ?? 0) };
+      target = target === undefined ? { position, count } : join(target, { position, count });
       start();
     },
-    settled: () => running ?? Promise.resolve(),
+    settled: () => running,
     failed: () => failure !== undefined,
     throwIfFailed() {
       if (failure !== undefined) throw failure;
@@ -256,4 +260,8 @@ function createCursor(source: SampleSource, onMoved: (count: number) => void, on
       start();
     },
   };
+}
+
+function join(first: Target, later: Target): Target {
+  return { position: later.position, count: first.count + later.count };
 }

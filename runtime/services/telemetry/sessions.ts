@@ -37,13 +37,17 @@ export interface Sessions {
   stateOf(stream: string): 'held' | 'full' | 'none';
   /** Whether `clientId` may subscribe to `topic` in a persistent session. */
   admits(clientId: string, topic: string): boolean;
+  /**
+   * The subscription is complete. What is published between its being stored and this goes to the session's
+   * queue and stays there until the client connects again: it must not count as held.
+   */
+  confirm(clientId: string, topic: string): void;
   /** Forgets the sessions, and what waits for them, that `isAway` says have been away too long. */
   expire(isAway: (clientId: string) => boolean): Promise<void>;
 }
 
 interface Session {
-  /** Filter to QoS. */
-  readonly filters: Map<string, number>;
+  readonly filters: Map<string, { readonly qos: number; live: boolean }>;
   queued: number;
   /** Stays set until half of the queue is gone, so that a slow reader does not make it flicker. */
   full: boolean;
@@ -76,7 +80,7 @@ export function boundSessions(memory: BrokerMemory, limits: SessionLimits): Sess
       if (!admits(client.id, topic)) return false;
       const session = sessions.get(client.id) ?? { filters: new Map(), queued: 0, full: false };
       sessions.set(client.id, session);
-      session.filters.set(topic, qos);
+      session.filters.set(topic, { qos, live: session.filters.get(topic)?.qos === qos });
       return true;
     });
     return inner.add(client, admitted);
@@ -107,6 +111,10 @@ export function boundSessions(memory: BrokerMemory, limits: SessionLimits): Sess
 
   return {
     admits,
+    confirm(clientId, topic) {
+      const filter = sessions.get(clientId)?.filters.get(topic);
+      if (filter !== undefined) filter.live = true;
+    },
     stateOf(stream) {
       const asking = [...sessions.values()].filter(({ filters }) => asksFor(filters, stream));
       if (asking.length === 0) return 'none';
@@ -121,9 +129,10 @@ export function boundSessions(memory: BrokerMemory, limits: SessionLimits): Sess
   };
 }
 
-function asksFor(filters: ReadonlyMap<string, number>, stream: string): boolean {
+function asksFor(filters: Session['filters'], stream: string): boolean {
   // With QoS 0 a session keeps nothing while its client is away.
-  for (const [filter, qos] of filters) if (qos > 0 && filtersMeet(filter, stream)) return true;
+  for (const [filter, { qos, live }] of filters)
+    if (live && qos > 0 && filtersMeet(filter, stream)) return true;
   return false;
 }
 

@@ -73,6 +73,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   const stopping = new AbortController();
   const once = createOnceLog(log);
   let link: Link | undefined;
+  let onlineSince = Number.POSITIVE_INFINITY;
   let broker = settings.url;
   let problem: string | undefined;
   let running: Promise<void> | undefined;
@@ -85,6 +86,7 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
       broker = url;
       const opened = await openLink({ url, settings, clientId, stateTopic: topics.state }, stopping.signal);
       link = opened;
+      onlineSince = performance.now();
       problem = undefined;
       log('info', `telemetry is connected to the MQTT broker ${url}`);
       opened.publish(topics.state, 'online', true, () => {});
@@ -120,11 +122,11 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
   const keepConnected = async (): Promise<void> => {
     const backoff = createBackoff(firstPauseMs, settings.reconnectLimit);
     while (!stopping.signal.aborted) {
-      const began = performance.now();
+      onlineSince = Number.POSITIVE_INFINITY;
       const reason = await session();
       if (stopping.signal.aborted) return;
       // A connection that held is forgiven; one that is dropped at once must not be made in a loop.
-      if (performance.now() - began > settings.reconnectLimit) {
+      if (performance.now() - onlineSince > settings.reconnectLimit) {
         backoff.reset();
         once.forget();
       }

@@ -3,6 +3,7 @@
 import { type LabelledWindows, type LabelSpec, labelledWindows } from '../../core/learning/episodes.ts';
 import type { DataSheet } from '../../core/learning/features.ts';
 import type { TrainingJob } from '../../core/learning/job.ts';
+import { learningRateAt } from '../../core/learning/presets.ts';
 import type { ModelSpec } from '../../core/learning/model.ts';
 import type { AgreementTerms } from '../../state/agreement/schema.ts';
 import type { Charge, Ledger } from '../../state/ledger/ledger.ts';
@@ -82,8 +83,7 @@ export function createLearner(options: LearnerOptions): LocalLearner {
     async update(round, version, parameters, signal) {
       const { features, labels, episodeOf } = windows();
       const charge = chargeFor(round);
-      // Charged before the first step: from here on a crash costs the budget, never the data.
-      if (charge) await ledger.charge(charge, budget(charge.unit));
+      if (charge && !ledger.allows(charge, budget(charge.unit))) throw new Error('the privacy budget is spent');
       const job: TrainingJob = {
         model: options.model,
         parameters,
@@ -95,19 +95,14 @@ export function createLearner(options: LearnerOptions): LocalLearner {
         noiseMultiplier: privacy?.noiseMultiplier ?? 0,
         samplingRate: training.samplingRate,
         steps: training.stepsPerRound,
-        learningRate: learningRateAt(terms, version),
+        learningRate: learningRateAt(training, version, terms.federation.rounds),
         optimiser: training.optimiser,
         expectedBatch: training.expectedBatch,
       };
       const result = await options.trainer.train(job, signal);
+      // Charged, durably, before anything of it can leave; a training that failed has told nobody anything.
+      if (charge) await ledger.charge(charge, budget(charge.unit));
       return result.parameters.map((value, index) => value - parameters[index]!);
     },
   };
-}
-
-/** From the first round's rate to the last one's along half a cosine; every member computes the same. */
-function learningRateAt({ training, federation }: AgreementTerms, version: number): number {
-  const { learningRate, finalLearningRate } = training;
-  const done = federation.rounds > 1 ? Math.min(1, version / (federation.rounds - 1)) : 1;
-  return finalLearningRate + ((learningRate - finalLearningRate) * (1 + Math.cos(Math.PI * done))) / 2;
 }

@@ -61,8 +61,8 @@ const training = z.strictObject({
   samplingRate: z.number().gt(0).max(1).describe('q: the Poisson rate at which a unit takes part in a step'),
   expectedBatch: z.number().positive().describe('units a step’s sum is divided by, agreed and not counted'),
   stepsPerRound: z.int().min(1).max(100_000),
-  learningRate: z.number().positive(),
-  finalLearningRate: z.number().positive(),
+  firstLearningRate: z.number().positive().describe('learning rate of the first round'),
+  lastLearningRate: z.number().positive().describe('learning rate of the last round; between them it falls geometrically'),
   optimiser,
 });
 

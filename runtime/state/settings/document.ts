@@ -69,7 +69,7 @@ function headerFor(schema: z.ZodType, path: string): Header | undefined {
 }
 
 function holdsTables(shape: Shape): boolean {
-  if (shape.kind === 'choice') return shape.options.some((option) => holdsTables(shapeOf(option)));
+  if (shape.kind === 'choice') return shape.options.every((option) => holdsTables(shapeOf(option)));
   return shape.kind === 'table' || shape.kind === 'record';
 }
 

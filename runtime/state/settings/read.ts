@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { readFile, stat } from 'node:fs/promises';
 import type { z } from 'zod';
 import { convert } from './convert.ts';
@@ -24,8 +25,13 @@ export type Judged<T> =
   | { readonly ok: true; readonly value: T }
   | { readonly ok: false; readonly faults: readonly Fault[] };
 
-/** Files of settings are written by hand; a bigger one is something else. */
+/** Files of settings are written by hand; a bigger one is something else, unless the caller knows better. */
 const MOST_BYTES = 1 << 20;
+
+export interface ReadOptions {
+  /** A longer file is refused unread; 1 MiB when absent. */
+  readonly mostBytes?: number;
+}
 
 /**
  * Judges `text` (TOML 1.0) by `schema`, whose camelCase keys stand in the file in snake_case. Reports every
@@ -36,9 +42,9 @@ export function readSettings<S extends z.ZodType>(
   text: string,
   file: string,
   schema: S,
+  { mostBytes = MOST_BYTES }: ReadOptions = {},
 ): Judged<z.output<S>> {
-  if (text.length > MOST_BYTES)
-    return refuseFile(file, `is longer than ${MOST_BYTES} bytes`, 'a shorter file');
+  if (text.length > mostBytes) return refuseFile(file, `is longer than ${mostBytes} bytes`, 'a shorter file');
   const { tree, faults: syntax } = parseSource(text);
   const { placed, faults: conversion } = convert(tree, schema);
   const result = schema.safeParse(placed.value, { error: () => MARK });
@@ -58,23 +64,26 @@ export function readSettings<S extends z.ZodType>(
 export async function readSettingsFile<S extends z.ZodType>(
   path: string,
   schema: S,
+  options: ReadOptions = {},
 ): Promise<Judged<z.output<S>>> {
+  const { mostBytes = MOST_BYTES } = options;
   let bytes: Uint8Array;
   try {
-    const { size } = await stat(path);
-    if (size > MOST_BYTES) return refuseFile(path, `is longer than ${MOST_BYTES} bytes`, 'a shorter file');
+    const found = await stat(path);
+    // A pipe or a device might never end.
+    if (!found.isFile())
+      return refuseFile(path, `is ${found.isDirectory() ? 'a directory' : 'no plain file'}`, FILE);
+    if (found.size > mostBytes)
+      return refuseFile(path, `is longer than ${mostBytes} bytes`, 'a shorter file');
     bytes = await readFile(path);
   } catch (error) {
-    return refuseFile(path, `cannot be read: ${reasonOf(error)}`, 'a file of TOML that this user may read');
+    return refuseFile(path, `cannot be read: ${reasonOf(error)}`, FILE);
   }
-  try {
-    const text = new TextDecoder('utf-8', { fatal: true }).decode(bytes);
-    return readSettings(text, path, schema);
-  } catch (error) {
-    if (!(error instanceof TypeError)) throw error;
-    return refuseFile(path, 'is not UTF-8 text', 'a file of TOML, which is UTF-8');
-  }
+  if (!isUtf8(bytes)) return refuseFile(path, 'is not UTF-8 text', 'a file of TOML, which is UTF-8');
+  return readSettings(new TextDecoder().decode(bytes), path, schema, options);
 }
+
+const FILE = 'a file of TOML that this user may read';
 
 function refuseFile(file: string, message: string, allowed: string): { ok: false; faults: Fault[] } {
   return {
@@ -86,7 +95,6 @@ function refuseFile(file: string, message: string, allowed: string): { ok: false
 const REASONS: Readonly<Record<string, string>> = {
   ENOENT: 'there is no such file',
   EACCES: 'this user may not read it',
-  EISDIR: 'it is a directory',
   ENOTDIR: 'a part of the path is not a directory',
 };
 

@@ -29,15 +29,16 @@ describe('parameters', () => {
     assert.notDeepEqual(initialParameters(spec, seed), initialParameters(spec, Uint8Array.of(1)));
     // A change to how a model starts is a change every member has to make: it has to be seen here.
     const digest = Buffer.from(modelHash(spec, initialParameters(spec, seed))).toString('hex');
-    assert.equal(digest, '1537ec41b0bcea7177bd3f062589f3e42a4ba8bd63139d1f317ee3f72683e90d');
+    assert.equal(digest, '14bf0756965eda500402c7d133433566cfebb4626754f1d633fac16b83c175c2');
   });
 
-  it('start uniform within the limits of Glorot and Bengio, with biases 0', () => {
+  it('start uniform within the limits of Glorot and Bengio, with biases 0 and 0.5 at the output', () => {
     const parameters = initialParameters({ inputs: 500, hidden: [100], activation: 'tanh' }, seed);
     const weights = parameters.subarray(0, 50_000);
     const limit = Math.sqrt(6 / 600);
     assert.ok(weights.every((weight) => Math.abs(weight) <= limit));
     assert.ok(parameters.subarray(50_000, 50_100).every((bias) => bias === 0));
+    assert.equal(parameters.at(-1), 0.5);
     // Mean and variance within five standard errors; the seed is fixed.
     const mean = weights.reduce((sum, weight) => sum + weight, 0) / weights.length / limit;
     const square = weights.reduce((sum, weight) => sum + weight ** 2, 0) / weights.length / limit ** 2;

@@ -336,6 +336,29 @@ test('malformed bodies are refused', () => {
   assert.throws(() => formatAddCheckpoint(-1, [], note), RangeError);
 });
 
+test('a body changed in one byte is never accepted', () => {
+  const note = formatNote(signNote(checkpointOf(LEAVES, 9), [LOG]));
+  const good = new TextEncoder().encode(
+    formatAddCheckpoint(5, consistencyProofSync(5, 9, readerOf(LEAVES)), note),
+  );
+  assert.equal(judge(parseAddCheckpoint(good), headOf(5), verifiersOf).kind, 'accept');
+  for (let at = 0; at < good.length; at++) {
+    for (const flip of [1, 2, 16, 32, 128]) {
+      const body = new Uint8Array(good);
+      body[at]! ^= flip;
+      let request: ReturnType<typeof parseAddCheckpoint>;
+      try {
+        request = parseAddCheckpoint(body);
+      } catch (error) {
+        assert.match((error as Error).message, /^malformed/);
+        continue;
+      }
+      const stored = request.checkpoint.origin === ORIGIN ? headOf(5) : undefined;
+      assert.notEqual(judge(request, stored, verifiersOf).kind, 'accept', `byte ${at}`);
+    }
+  }
+});
+
 test('the body of a 409 answer', () => {
   assert.equal(formatConflict(3), '3\n');
   assert.equal(parseConflict(new TextEncoder().encode('20852163\n')), 20852163);

@@ -21,9 +21,9 @@ export function settingsOf(raw: Record<string, unknown>): TelemetrySettings {
 
 /** Waits until `condition` holds; throws with `what` after 20 seconds. */
 export async function until(what: string, condition: () => boolean): Promise<void> {
-  for (let tries = 0; tries < 1_000; tries++) {
+  for (let tries = 0; tries < 4_000; tries++) {
     if (condition()) return;
-    await delay(20);
+    await delay(5);
   }
   throw new Error(`waited in vain: ${what}`);
 }
@@ -170,11 +170,20 @@ export interface Subscriber {
 
 /** Starts mosquitto_sub with `args` and waits until its subscription is there. */
 export async function mosquittoSub(port: number, args: readonly string[]): Promise<Subscriber> {
-  const child = spawn(
+  // Without stdbuf the line that tells of the subscription stays in a buffer.
+  const command = [
+    '-oL',
     'mosquitto_sub',
-    ['-h', '127.0.0.1', '-p', String(port), '-d', '-F', '@%t %p', ...args],
-    { stdio: ['ignore', 'pipe', 'inherit'] },
-  );
+    '-h',
+    '127.0.0.1',
+    '-p',
+    String(port),
+    '-d',
+    '-F',
+    '>%t %p',
+    ...args,
+  ];
+  const child = spawn('stdbuf', command, { stdio: ['ignore', 'pipe', 'inherit'] });
   const lines: string[] = [];
   let rest = '';
   let subscribed = false;
@@ -184,16 +193,19 @@ export async function mosquittoSub(port: number, args: readonly string[]): Promi
     for (const line of parts) {
       if (line.startsWith('Subscribed')) subscribed = true;
       // What -d adds begins otherwise.
-      if (line.startsWith('@')) lines.push(line.slice(1));
+      if (line.startsWith('>')) lines.push(line.slice(1));
     }
   });
   const ended = new Promise((resolve) => child.once('exit', resolve));
-  await until('mosquitto_sub has subscribed', () => subscribed || child.exitCode !== null);
-  return {
-    lines,
-    async stop() {
-      child.kill('SIGTERM');
-      await ended;
-    },
+  const stop = async (): Promise<void> => {
+    child.kill('SIGTERM');
+    await ended;
   };
+  try {
+    await until('mosquitto_sub has subscribed', () => subscribed || child.exitCode !== null);
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+  return { lines, stop };
 }

@@ -150,10 +150,10 @@ test('any mixture of acknowledgements, breaks and restarts delivers every sample
             if (kind === 'append') total += count;
           }
           if (i < steps.length) return;
-          while (journal.cursor() < total) {
+          await until('all is delivered', () => {
             answer(10);
-            await new Promise((resolve) => setTimeout(resolve, 1));
-          }
+            return journal.cursor() === total;
+          });
         });
         await pump.committed();
         for (let k = 0; k < journal.cursor(); k++)

@@ -22,6 +22,7 @@ const schema = z.object({
     tags: z.array(z.string()).default(['a "b"', 'c']),
     extra: z.object({ maxRate: z.number().default(0.5) }).prefault({}),
     secret: z.string().optional(),
+    pacing: z.union([z.literal('fast'), z.object({ intervalMs: z.number() })]).default('fast'),
   }),
 });
 
@@ -61,6 +62,7 @@ test('each key stands with its words, limits and default', () => {
   assert.match(text, /#most_bytes = "2GiB"/);
   assert.match(text, /# Allowed: "drop_oldest" or "stop"\.\n#when_full = "stop"/);
   assert.match(text, /#listen = "\[::1\]:7400"/);
+  assert.match(text, /# Allowed: "fast", or a table with the keys interval_ms\.\n#pacing = "fast"/);
   assert.match(text, /# secret = \(may be left out\)/);
   for (const line of text.split('\n'))
     assert.ok(line.length <= 100 && (line === '' || line.startsWith('#')), line);

@@ -240,8 +240,9 @@ test('a file that is absent, a directory or not text is one clear fault', async 
   try {
     const absent = await readSettingsFile(join(directory, 'no.toml'), schema);
     assert.deepEqual(faultsOf(absent), ['1 : the file cannot be read: there is no such file']);
-    assert.deepEqual(faultsOf(await readSettingsFile(directory, schema)), [
-      '1 : the file cannot be read: it is a directory',
+    assert.deepEqual(faultsOf(await readSettingsFile(directory, schema)), ['1 : the file is a directory']);
+    assert.deepEqual(faultsOf(await readSettingsFile('/dev/zero', schema)), [
+      '1 : the file is no plain file',
     ]);
     await writeFile(join(directory, 'b.toml'), Buffer.from([0x61, 0xff, 0xfe]));
     assert.deepEqual(faultsOf(await readSettingsFile(join(directory, 'b.toml'), schema)), [
@@ -249,6 +250,8 @@ test('a file that is absent, a directory or not text is one clear fault', async 
     ]);
     await writeFile(join(directory, 'g.toml'), GOOD);
     assert.ok((await readSettingsFile(join(directory, 'g.toml'), schema)).ok);
+    const short = await readSettingsFile(join(directory, 'g.toml'), schema, { mostBytes: 100 });
+    assert.deepEqual(faultsOf(short), ['1 : the file is longer than 100 bytes']);
   } finally {
     await rm(directory, { recursive: true });
   }

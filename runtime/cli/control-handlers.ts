@@ -1,0 +1,26 @@
+/** What a running daemon does for the commands that reach it through its socket. */
+import { z } from 'zod';
+import { toHex } from '../core/encoding/base64.ts';
+import type { Gateway } from '../gateway.ts';
+import type { ControlHandler } from '../services/control/server.ts';
+import { MAINTENANCE_TYPES } from '../state/maintenance/entry.ts';
+
+const maintenanceRequest = z.strictObject({
+  machine: z.string().min(1).max(64),
+  type: z.enum(MAINTENANCE_TYPES),
+  note: z.string().max(4096),
+});
+
+export function controlHandlers(gateway: Gateway): Readonly<Record<string, ControlHandler>> {
+  return {
+    status: async () => gateway.status(),
+    model: async () => gateway.model(),
+    maintenance: async (given) => {
+      const judged = maintenanceRequest.safeParse(given);
+      if (!judged.success) throw new Error(z.prettifyError(judged.error));
+      const digest = await gateway.book.record({ ...judged.data, faults: [], at: undefined });
+      gateway.publishSoon();
+      return { digest: toHex(digest) };
+    },
+  };
+}

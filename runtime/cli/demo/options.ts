@@ -1,0 +1,60 @@
+/** What the demo is asked to do, and what it works out from that. */
+import { createServer } from 'node:net';
+import type { CmapssSubset } from '../../../drivers/cmapss.ts';
+import type { EvaluationUnit } from '../../core/learning/evaluate.ts';
+import type { LabelSpec } from '../../core/learning/episodes.ts';
+import type { DataSheet } from '../../core/learning/features.ts';
+import type { DraftTerms } from '../setup/draft.ts';
+
+export interface DemoOptions {
+  readonly gateways: number;
+  /** `off` trains without privacy, for comparison. */
+  readonly epsilon: number | 'off';
+  readonly unit: 'window' | 'episode';
+  /** Ends the demo after so many rounds. */
+  readonly rounds: number | undefined;
+  readonly data: { readonly directory: string; readonly subset: CmapssSubset } | undefined;
+  readonly ranges: string | undefined;
+  readonly broker: string | undefined;
+  readonly directory: string;
+  readonly seed: number;
+}
+
+/** One gateway of the demo. */
+export interface DemoGateway {
+  readonly member: string;
+  readonly name: string;
+  readonly directory: string;
+  readonly port: number;
+  /** The tables of its machines, and of the simulation where there is one. */
+  readonly machines: string;
+}
+
+export interface DemoPlan {
+  readonly gateways: readonly DemoGateway[];
+  readonly terms: DraftTerms;
+  readonly sheet: DataSheet;
+  readonly windows: LabelSpec;
+  /** Machines nobody trains on, for the error that the screen shows. */
+  readonly evaluation: readonly EvaluationUnit[];
+  readonly description: string;
+}
+
+/** Companies of the demo, in the order in which they join. */
+const COMPANIES = ['alpina', 'borealis', 'ceres', 'dorado', 'electra', 'fornax', 'gemini', 'hydra', 'izar', 'juno'];
+
+export function companyName(index: number): string {
+  return COMPANIES[index] ?? `company-${index + 1}`;
+}
+
+/** A free port on loopback; the listener that found it is closed again. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = createServer();
+    server.once('error', reject);
+    server.listen(0, '127.0.0.1', () => {
+      const address = server.address();
+      server.close(() => (typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port'))));
+    });
+  });
+}
