@@ -33,7 +33,9 @@ const { values } = parseArgs({
 
 const seaLevel = values.subset === 'FD001' || values.subset === 'FD003';
 const sheetFile = seaLevel ? 'cmapss.toml' : 'cmapss-six-conditions.toml';
-const sheet = await readDataSheet(values.sheet ?? join(import.meta.dirname, '../../config/datasheets', sheetFile));
+const sheet = await readDataSheet(
+  values.sheet ?? join(import.meta.dirname, '../../config/datasheets', sheetFile),
+);
 const { train, test, remaining } = await readCmapss(values.data, values.subset as 'FD001');
 await startBackend();
 

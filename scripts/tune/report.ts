@@ -1,14 +1,14 @@
 import type { DataSheet } from '../../runtime/core/learning/features.ts';
-import { dataSheetOf, dataSheetSettings } from '../../runtime/services/training/datasheet.ts';
+import { dataSheetSchema } from '../../runtime/state/agreement/schema.ts';
 import { formatFaults } from '../../runtime/state/settings/format.ts';
 import { readSettingsFile } from '../../runtime/state/settings/read.ts';
 import type { Federated } from './federation.ts';
 
 /** Reads a data sheet file. @throws Error naming every fault in it. */
 export async function readDataSheet(path: string): Promise<DataSheet> {
-  const judged = await readSettingsFile(path, dataSheetSettings);
+  const judged = await readSettingsFile(path, dataSheetSchema);
   if (!judged.ok) throw new Error(formatFaults(judged.faults));
-  return dataSheetOf(judged.value);
+  return { channels: judged.value.channel, conditions: judged.value.condition };
 }
 
 /** How large updates were: what the bound of their fixed-point encoding has to hold. */

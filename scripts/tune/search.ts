@@ -11,7 +11,7 @@ export interface Candidate {
   readonly windows?: Partial<LearningPreset['windows']>;
 }
 
-const FOLDS = 5;
+export const FOLDS = 5;
 /** Held-out engines are judged where test engines are cut off: not before this many rows from the end. */
 const EARLIEST = 145;
 const LATEST = 5;

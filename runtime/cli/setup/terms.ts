@@ -27,6 +27,8 @@ export interface TermsRequest {
 }
 
 const PHASE_LIMIT_MS = 60_000;
+/** One round in ten may fail after its charge, and the planned ones can be made all the same. */
+const SPARE = 0.1;
 
 /** The noise is the least that keeps all planned rounds within the budget. @throws RangeError when none does. */
 export function draftTerms(request: TermsRequest): DraftTerms {
@@ -67,7 +69,7 @@ export function draftTerms(request: TermsRequest): DraftTerms {
         : {
             epsilon,
             delta,
-            noiseMultiplier: solveNoiseMultiplier({ samplingRate, steps: rounds * stepsPerRound, epsilon, delta }),
+            noiseMultiplier: solveNoiseMultiplier({ samplingRate, steps: (rounds + Math.ceil(rounds * SPARE)) * stepsPerRound, epsilon, delta }),
           },
     federation: {
       mode: 'fedavg',

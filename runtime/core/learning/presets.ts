@@ -40,8 +40,9 @@ export const cmapssPreset: LearningPreset = {
   name: 'cmapss',
   windows: {
     window: 30,
-    minimum: 30,
-    slopeScale: 12,
+    // Some engines of the test files are cut off after 19 cycles.
+    minimum: 15,
+    slopeScale: 7,
     cap: 125,
     inputs: [
       ...['T2', 'T24', 'T30', 'T50', 'P2', 'P15', 'P30', 'Nf', 'Nc', 'epr', 'Ps30', 'phi'],
@@ -76,12 +77,12 @@ export const cmapssPreset: LearningPreset = {
     episode: {
       hidden: [16, 8],
       activation: 'elu',
-      rounds: 10,
-      stepsPerRound: 1,
+      rounds: 20,
+      stepsPerRound: 5,
       samplingRate: 1,
       clipNorm: 0.1,
-      firstLearningRate: 0.05,
-      lastLearningRate: 0.02,
+      firstLearningRate: 0.03,
+      lastLearningRate: 0.01,
       optimiser: ADAM,
       updateBound: 1,
     },

@@ -49,6 +49,8 @@ const LAST_RETRY_MS = 8000;
 const PROMISE_PATIENCE_MS = 7000;
 /** How much longer each further voter waits before it takes the lead from one that does not move. */
 const TAKEOVER_GONE_MS = 1500;
+/** The same where that one is connected: it may not know that its turn has come. */
+const TAKEOVER_IDLE_MS = 3000;
 const GOSSIP_MS = 5000;
 
 export function createFederation(given: FederationOptions): Federation {
@@ -79,7 +81,9 @@ export function createFederation(given: FederationOptions): Federation {
   function adopt(model: CertifiedModel, outcome: Outcome | undefined): Promise<void> {
     const mine = adopting.then(async () => {
       if (model.head.version <= memory.model().head.version) return;
-      await memory.adopt(model);
+      const durable = memory.adopt(model);
+      participant.decided(model.head.version);
+      await durable;
       await given.logRound(roundBody(model, outcome));
       lastRound = {
         round: outcome?.manifest.round ?? memory.promised(),
@@ -89,7 +93,6 @@ export function createFederation(given: FederationOptions): Federation {
       };
       waiting = undefined;
       retryMs = FIRST_RETRY_MS;
-      participant.leave();
       log('info', outcome ? `round ${outcome.manifest.round}: model ${model.head.version} from ${outcome.contributors.length} gateways` : `caught up with model ${model.head.version}`);
       given.onModel(memory.recent());
     });
@@ -152,7 +155,7 @@ export function createFederation(given: FederationOptions): Federation {
   function patience(round: number): number {
     let wait = waiting === undefined ? terms.federation.interval : Math.max(terms.federation.interval, retryMs);
     for (let before = memory.promised() + 1; before < round; before++) {
-      wait += given.connected(leaderOf(parties, before)) ? terms.federation.phaseLimit : TAKEOVER_GONE_MS;
+      wait += given.connected(leaderOf(parties, before)) ? TAKEOVER_IDLE_MS : TAKEOVER_GONE_MS;
     }
     return wait;
   }

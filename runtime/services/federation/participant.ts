@@ -59,8 +59,10 @@ export interface Participant {
   phase(): string;
   /** When it last heard of a round, on the monotonic clock. */
   lastActivity(): number;
-  /** Forgets the round in hand: it is decided, or given up. */
+  /** Forgets the round in hand: it is given up. */
   leave(): void;
+  /** Model `version` is there: forgets the round in hand if it is about an earlier one. */
+  decided(version: number): void;
 }
 
 const SHARE_RETRIES = 20;
@@ -176,8 +178,9 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
       checkHead(head, from);
       if (round <= memory.promised()) throw refuse(412, `${memory.promised()}`);
       leave();
-      await memory.promise(round);
+      // Told before it is durable: this gateway must not begin a round of its own meanwhile.
       active('promised');
+      await memory.promise(round);
       const readiness = learner.readiness();
       return messages.promise.seal(signer, {
         round,
@@ -281,6 +284,9 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     phase: () => phase,
     lastActivity: () => lastActivity,
     leave,
+    decided(version) {
+      if (current && current.manifest.head.version < version) leave();
+    },
   };
 }
 

@@ -168,11 +168,15 @@ function exchange(
       clearTimeout(deadline);
       reject(peerError(peer, `${path} failed: ${error.message}`, error));
     });
+    let answered = false;
     stream.once('close', () => {
+      // After an answer has begun, reading its body tells whether it came whole.
+      if (answered) return;
       clearTimeout(deadline);
       reject(peerError(peer, `${path} was cut off`));
     });
     stream.once('response', (headers) => {
+      answered = true;
       readAll(stream, maxBytes)
         .then((answer) => {
           clearTimeout(deadline);

@@ -1,6 +1,6 @@
 import { createServer, type Server, type Socket } from 'node:net';
 import type { Aedes, AedesOptions, Client } from 'aedes';
-import { NOT_HELD_TOPIC } from './link.ts';
+import { ASK_AGAIN, NOT_HELD_TOPIC } from './link.ts';
 import { limitPackets } from './packet-limit.ts';
 import { type BrokerMemory, boundSessions, type Sessions } from './sessions.ts';
 import type { EmbeddedSettings } from './settings.ts';
@@ -18,6 +18,7 @@ export interface EmbeddedBroker {
   address(): string | undefined;
 }
 
+const NOTICE = { cmd: 'publish', topic: NOT_HELD_TOPIC, qos: 0, retain: false, dup: false } as const;
 const MAX_SUBSCRIPTIONS = 64;
 const MAX_RETAINED = 10_000;
 const MAX_PACKET = 1 << 20;
@@ -74,12 +75,14 @@ async function run(settings: EmbeddedSettings, log: Log): Promise<Running> {
     ...hooks(() => ({ broker, sessions })),
   });
   const broker = created as OpenAedes;
-  const sessions = boundSessions(broker.persistence, {
+  const limits = {
     maxSessions: settings.maxSessions,
     maxSubscriptions: MAX_SUBSCRIPTIONS,
     maxRetained: MAX_RETAINED,
     queueLimit: settings.queueLimit,
-  });
+  };
+  const again = { ...NOTICE, payload: Buffer.from(ASK_AGAIN) };
+  const sessions = boundSessions(broker.persistence, limits, () => broker.publish(again, () => {}));
   broker.on('subscribe', (subscriptions, { id }) => {
     for (const { topic } of subscriptions) sessions.confirm(id, topic);
   });
@@ -153,7 +156,7 @@ function noticeFor(
   if (state === 'held') return undefined;
   const seen = state === 'full' || Object.values(broker.clients).some((other) => looksOn(other, stream));
   const payload = Buffer.from(`${packet.messageId} ${seen ? 'seen' : 'unseen'}`);
-  return { cmd: 'publish', topic: NOT_HELD_TOPIC, payload, qos: 0, retain: false, dup: false };
+  return { ...NOTICE, payload };
 }
 
 function looksOn({ subscriptions }: WithSubscriptions, stream: string): boolean {

@@ -29,13 +29,17 @@ export interface LinkOptions {
   readonly settings: TelemetrySettings;
   readonly clientId: string;
   readonly stateTopic: string;
+  /** Called when the embedded broker's sessions have changed. */
+  readonly askAgain: () => void;
 }
 
 /**
  * Here the embedded broker tells a publisher, just before the PUBACK, that no session holds a sample:
- * "<packet identifier> seen" or "<packet identifier> unseen". Other brokers publish nothing here.
+ * "<packet identifier> seen" or "<packet identifier> unseen". To all publishers it says "again" when its
+ * sessions have changed. Other brokers publish nothing here.
  */
 export const NOT_HELD_TOPIC = '$SYS/kosmos/not-held';
+export const ASK_AGAIN = 'again';
 
 /**
  * Connects, with a retained "offline" as Will. Rejects with an Error that says what to do when the
@@ -44,7 +48,7 @@ export const NOT_HELD_TOPIC = '$SYS/kosmos/not-held';
 export async function openLink(options: LinkOptions, signal: AbortSignal): Promise<Link> {
   const clientOptions = await clientOptionsOf(options);
   // Loaded on demand: a gateway without a broker does not pay for it.
-  const { connect } = await import('mqtt');
+  const { connect } = await import('./mqtt-client.ts');
   signal.throwIfAborted();
   const client = connect(options.url, clientOptions);
   const ended = new AbortController();
@@ -64,9 +68,11 @@ export async function openLink(options: LinkOptions, signal: AbortSignal): Promi
     fail(describeFailure(new Error(accepted ? 'the connection was closed' : early), options));
   });
   client.on('message', (topic, payload) => {
-    const [, id, delivery] = /^(\d{1,5}) (seen|unseen)$/.exec(payload.toString('latin1')) ?? [];
-    if (topic === NOT_HELD_TOPIC && (delivery === 'seen' || delivery === 'unseen'))
-      notHeld.set(Number(id), delivery);
+    if (topic !== NOT_HELD_TOPIC) return;
+    const text = payload.toString('latin1');
+    const [, id, delivery] = /^(\d{1,5}) (seen|unseen)$/.exec(text) ?? [];
+    if (text === ASK_AGAIN) options.askAgain();
+    else if (delivery === 'seen' || delivery === 'unseen') notHeld.set(Number(id), delivery);
   });
   const aborted = (): void => fail(new Error('telemetry is being stopped'));
   signal.addEventListener('abort', aborted, { once: true });

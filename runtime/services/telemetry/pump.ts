@@ -5,6 +5,8 @@ import type { Delivery, OutgoingSample, SampleLink, SampleSource } from './sampl
 export interface Pump {
   /** Publishes over `link` until `signal` is aborted; rejects when the journal fails. One run at a time. */
   run(link: SampleLink, signal: AbortSignal): Promise<void>;
+  /** The embedded broker's sessions have changed: what is not held may be now. */
+  askAgain(): void;
   /** Settles when the cursor has been moved as far as it may be. */
   committed(): Promise<void>;
   counts(): PumpCounts;
@@ -46,7 +48,8 @@ const EMPTY_PAUSE_MS = 250;
  * With the embedded broker a sample can be acknowledged without being held. If nobody saw it, it stays in
  * the window, and one is offered again from time to time. If somebody looks on and the source can rewind, the pump runs
  * ahead of the cursor: it goes on publishing and leaves the cursor where it is, until a sample is held
- * again; then it starts anew from the cursor, so that the session gets all of it.
+ * again; then it starts anew from the cursor, so that the session gets all of it. The broker says when it is
+ * worth asking again.
  */
 export function createPump(options: PumpOptions): Pump {
   const { source, maxInflight, acknowledgeTimeoutMs, offerAgainMs } = options;
@@ -55,6 +58,8 @@ export function createPump(options: PumpOptions): Pump {
   let rewindWanted = false;
   let restingUntil = 0;
   let probing = false;
+  let asking = false;
+  let lastSeen: OutgoingSample | undefined;
   let published = 0;
   let delivered = 0;
   let wake: () => void = () => {};
@@ -87,6 +92,7 @@ export function createPump(options: PumpOptions): Pump {
     } else {
       entry.state = 'acknowledged';
       aheadOfCursor = true;
+      lastSeen = entry.sample;
     }
   };
 
@@ -110,12 +116,24 @@ export function createPump(options: PumpOptions): Pump {
     }
   };
 
+  /** With nothing new to publish, the last one is published once more to learn whether it would be held. */
+  const ask = (link: SampleLink): void => {
+    if (!asking || lastSeen === undefined) return;
+    asking = false;
+    published++;
+    link.publish(lastSeen, (delivery) => {
+      rewindWanted ||= aheadOfCursor && delivery === 'held';
+      wake();
+    });
+  };
+
   const rewind = async (): Promise<void> => {
     await cursor.settled();
     window = [];
     await source.rewind?.();
     aheadOfCursor = false;
     rewindWanted = false;
+    lastSeen = undefined;
   };
 
   const fill = async (signal: AbortSignal): Promise<void> => {
@@ -125,7 +143,7 @@ export function createPump(options: PumpOptions): Pump {
     signal.addEventListener('abort', stop, { once: true });
     wake = () => {
       const unsent = window.some(({ state }) => state === 'waiting');
-      if (unsent || rewindWanted || cursor.failed()) stop();
+      if (unsent || asking || rewindWanted || cursor.failed()) stop();
     };
     try {
       const samples = await source.next(maxInflight - window.length, reading.signal);
@@ -169,6 +187,7 @@ export function createPump(options: PumpOptions): Pump {
       for (const entry of window) if (entry.state === 'sent') entry.state = 'waiting';
       restingUntil = 0;
       probing = false;
+      asking = aheadOfCursor;
       cursor.retry();
       const watchdog = watch(link);
       try {
@@ -177,6 +196,7 @@ export function createPump(options: PumpOptions): Pump {
           if (rewindWanted) await rewind();
           const resting = restingUntil > performance.now();
           if (!resting) sendWaiting(link);
+          ask(link);
           // Reading a quarter of the window at a time keeps reads few under load.
           const room = maxInflight - window.length >= Math.max(1, maxInflight / 4);
           if (room && !resting) await fill(signal);
@@ -185,6 +205,11 @@ export function createPump(options: PumpOptions): Pump {
       } finally {
         clearInterval(watchdog);
       }
+    },
+    askAgain() {
+      restingUntil = 0;
+      asking = aheadOfCursor;
+      wake();
     },
     committed: () => cursor.settled(),
     counts: () => ({

@@ -56,9 +56,9 @@ interface Session {
 /**
  * Wraps the methods of aedes' memory so that sessions are counted and everything in it has a bound. A
  * message for a full session is left out of its queue: samples come again from the journal, since they
- * are not reported as held meanwhile.
+ * are not reported as held meanwhile. `onRoom` is called when what was not held may be held from now on.
  */
-export function boundSessions(memory: BrokerMemory, limits: SessionLimits): Sessions {
+export function boundSessions(memory: BrokerMemory, limits: SessionLimits, onRoom: () => void): Sessions {
   const sessions = new Map<string, Session>();
   const inner = {
     add: memory.addSubscriptions.bind(memory),
@@ -91,8 +91,10 @@ export function boundSessions(memory: BrokerMemory, limits: SessionLimits): Sess
     return inner.remove(client, topics);
   };
   memory.cleanSubscriptions = async (client) => {
-    sessions.delete(client.id);
+    const gone = sessions.delete(client.id);
     await inner.clean(client);
+    // The one that was full may have gone.
+    if (gone) onRoom();
   };
   memory.outgoingEnqueueCombi = (subscriptions, packet) => {
     // Twice the limit is the hard bound: messages already promised to be held still find their place.
@@ -104,7 +106,10 @@ export function boundSessions(memory: BrokerMemory, limits: SessionLimits): Sess
   };
   memory.outgoingClearMessageId = async (client, packet) => {
     const cleared = await inner.clear(client, packet);
-    if (cleared !== undefined) count(sessions.get(client.id), -1, limits.queueLimit);
+    const session = sessions.get(client.id);
+    const wasFull = session?.full;
+    if (cleared !== undefined) count(session, -1, limits.queueLimit);
+    if (wasFull && !session?.full) onRoom();
     return cleared;
   };
   boundRetained(memory, inner.retain, limits.maxRetained);
@@ -113,7 +118,9 @@ export function boundSessions(memory: BrokerMemory, limits: SessionLimits): Sess
     admits,
     confirm(clientId, topic) {
       const filter = sessions.get(clientId)?.filters.get(topic);
-      if (filter !== undefined) filter.live = true;
+      if (filter === undefined) return;
+      filter.live = true;
+      onRoom();
     },
     stateOf(stream) {
       const asking = [...sessions.values()].filter(({ filters }) => asksFor(filters, stream));

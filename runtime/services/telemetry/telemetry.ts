@@ -84,7 +84,8 @@ export function createTelemetry(options: TelemetryOptions): Telemetry {
       if (embedded !== undefined && embedded.address() === undefined) await embedded.start();
       const url = settings.url ?? `mqtt://${embedded?.address()}`;
       broker = url;
-      const opened = await openLink({ url, settings, clientId, stateTopic: topics.state }, stopping.signal);
+      const to = { url, settings, clientId, stateTopic: topics.state, askAgain: pump.askAgain };
+      const opened = await openLink(to, stopping.signal);
       link = opened;
       onlineSince = performance.now();
       problem = undefined;

@@ -3,8 +3,8 @@
 import { type LabelledWindows, type LabelSpec, labelledWindows } from '../../core/learning/episodes.ts';
 import type { DataSheet } from '../../core/learning/features.ts';
 import type { TrainingJob } from '../../core/learning/job.ts';
-import { learningRateAt } from '../../core/learning/presets.ts';
 import type { ModelSpec } from '../../core/learning/model.ts';
+import { learningRateAt } from '../../core/learning/presets.ts';
 import type { AgreementTerms } from '../../state/agreement/schema.ts';
 import type { Charge, Ledger } from '../../state/ledger/ledger.ts';
 import type { Dataset } from './dataset.ts';
@@ -83,7 +83,8 @@ export function createLearner(options: LearnerOptions): LocalLearner {
     async update(round, version, parameters, signal) {
       const { features, labels, episodeOf } = windows();
       const charge = chargeFor(round);
-      if (charge && !ledger.allows(charge, budget(charge.unit))) throw new Error('the privacy budget is spent');
+      if (charge && !ledger.allows(charge, budget(charge.unit)))
+        throw new Error('the privacy budget is spent');
       const job: TrainingJob = {
         model: options.model,
         parameters,

@@ -295,6 +295,27 @@ test('whoever looks on sees all, and a session that comes gets all from the curs
   assert.ok(!pump.counts().waitingForSession);
 });
 
+test('with nothing new to publish, the pump asks with the last sample when the sessions have changed', async () => {
+  const journal = rewindable(3);
+  const pump = pumpOf(journal);
+  const link = handLink();
+  await during(pump, link, async () => {
+    await until('all are out', () => link.sent.length === 3);
+    link.answer(3, 'seen');
+    pump.askAgain();
+    await until('it asks', () => link.sent.length === 4);
+    link.answer(1, 'seen');
+    pump.askAgain();
+    await until('it asks again', () => link.sent.length === 5);
+    assert.equal(journal.cursor(), 0);
+    link.answer(1, 'held');
+    await until('all are out again', () => link.sent.length === 8);
+    link.answer(3, 'held');
+    await until('all is delivered', () => journal.cursor() === 3);
+  });
+  assert.deepEqual(indices(link), [0, 1, 2, 2, 2, 0, 1, 2]);
+});
+
 test('a sample without a topic is passed over', async () => {
   const journal = memoryJournal(2);
   const pump = pumpOf(journal);
