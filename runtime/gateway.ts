@@ -34,11 +34,11 @@ import { ADD_CHECKPOINT, createWitnessing } from './services/witnessing/witnessi
 import type { GatewaySettings } from './settings.ts';
 import type { Agreement } from './state/agreement/agreement.ts';
 import type { AgreementTerms } from './state/agreement/schema.ts';
+import { readBounded } from './state/files.ts';
 import { type Journal, openJournal, type Position } from './state/journal/journal.ts';
 import { createJournalReader } from './state/journal/reader.ts';
 import { openLedger } from './state/ledger/ledger.ts';
 import { type MaintenanceBook, openMaintenanceBook } from './state/maintenance/book.ts';
-import { readBounded } from './state/files.ts';
 import { certificatePath } from './state/provenance/certificate.ts';
 import { createClock } from './state/provenance/clock.ts';
 import { type GatewayKeys, keyPath } from './state/provenance/keys.ts';
@@ -98,7 +98,10 @@ export function averageModels(recent: readonly CertifiedModel[], last: number): 
 
 /** Opens everything that is kept, and puts the rooms together. Nothing runs until `start`. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
-  const journal = await openJournal(join(options.settings.gateway.directory, 'journal'), options.settings.journal);
+  const journal = await openJournal(
+    join(options.settings.gateway.directory, 'journal'),
+    options.settings.journal,
+  );
   try {
     return await assemble(options, journal);
   } catch (error) {
@@ -182,7 +185,12 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     certificate: await readBounded(certificatePath(settings.gateway.directory), MAX_PEM),
     peers: agreement.gateways
       .filter((gateway) => gateway.name !== name)
-      .map(({ name: peer, host, port, endorsement }) => ({ name: peer, host, port, tlsKey: endorsement.publicKeys.tls })),
+      .map(({ name: peer, host, port, endorsement }) => ({
+        name: peer,
+        host,
+        port,
+        tlsKey: endorsement.publicKeys.tls,
+      })),
     handler: async (peer, { path, body }) =>
       (await federation.handle(peer, path, body)) ??
       (await witnessing.handle(path, body)) ??
@@ -207,7 +215,20 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
   const { publisher, witness, witnessing } = openLog(options, journal, peering);
   await publisher.open();
 
-  const status = statusOf({ options, journal, recorder, acquisition, dataset, predictor, ledger, telemetry, peering, federation, publisher, witness });
+  const status = statusOf({
+    options,
+    journal,
+    recorder,
+    acquisition,
+    dataset,
+    predictor,
+    ledger,
+    telemetry,
+    peering,
+    federation,
+    publisher,
+    witness,
+  });
   const running: (() => Promise<void>)[] = [() => journal.close()];
 
   async function stop(): Promise<void> {
@@ -215,7 +236,9 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     const [close, ...rooms] = running.splice(0);
     const report = log('gateway');
     await Promise.all(
-      rooms.reverse().map((end) => end().catch((error: Error) => report('error', `stopping failed: ${error.message}`))),
+      rooms
+        .reverse()
+        .map((end) => end().catch((error: Error) => report('error', `stopping failed: ${error.message}`))),
     );
     await close?.();
   }
@@ -255,7 +278,11 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
   };
 }
 
-function openLog({ agreement, keys, settings, log }: GatewayOptions, journal: Journal, peering: ReturnType<typeof createPeering>) {
+function openLog(
+  { agreement, keys, settings, log }: GatewayOptions,
+  journal: Journal,
+  peering: ReturnType<typeof createPeering>,
+) {
   const all = logParties(agreement);
   const self = all.find((party) => party.gateway === settings.gateway.name)!;
   const signers = ownSigners(keys, self.origin);
@@ -298,9 +325,11 @@ async function logAgreement(
   const section = journal.section('gateway');
   const key = `agreement/${toHex(agreement.hash)}`;
   if (await section.get(key)) return;
-  await recorder.entry('agreement', [agreement.terms.consortium, agreement.terms.epoch, agreement.hash], [
-    section.put(key, agreement.hash),
-  ]);
+  await recorder.entry(
+    'agreement',
+    [agreement.terms.consortium, agreement.terms.epoch, agreement.hash],
+    [section.put(key, agreement.hash)],
+  );
 }
 
 function openBuses({ simulation }: GatewaySettings): BusAccess {
@@ -311,9 +340,8 @@ function openBuses({ simulation }: GatewaySettings): BusAccess {
 }
 
 async function openSensor(stream: StreamSettings, buses: BusAccess) {
-  const driver = Object.hasOwn(catalogue, stream.driver) ? catalogue[stream.driver] : undefined;
-  if (!driver) throw new Error(`no driver is called ${stream.driver}; there are ${Object.keys(catalogue).join(', ')}`);
-  return driver.open(driver.settings.parse(stream.settings), buses);
+  // The configuration has been judged with this very catalogue.
+  return catalogue[stream.driver]!.open(stream.settings, buses);
 }
 
 /** The journal's samples as telemetry wants them: entries of other kinds are passed over. */
@@ -357,7 +385,20 @@ interface Rooms {
 
 /** Everything an operator may want to know of a running gateway; plain data. */
 function statusOf(rooms: Rooms) {
-  const { options, journal, recorder, acquisition, dataset, predictor, ledger, telemetry, peering, federation, publisher, witness } = rooms;
+  const {
+    options,
+    journal,
+    recorder,
+    acquisition,
+    dataset,
+    predictor,
+    ledger,
+    telemetry,
+    peering,
+    federation,
+    publisher,
+    witness,
+  } = rooms;
   const { gateway } = options.settings;
   const { terms } = options.agreement;
   const { unit } = terms.training;
@@ -375,7 +416,11 @@ function statusOf(rooms: Rooms) {
       uptimeSeconds: Math.round((Date.now() - started) / 1000),
       memoryBytes: process.memoryUsage.rss(),
       journal: { ...journal.state(), trouble: journal.trouble() ?? null, incarnation: recorder.incarnation },
-      acquisition: { signed: recorder.signed(), settled: acquisition.settled(), streams: acquisition.status() },
+      acquisition: {
+        signed: recorder.signed(),
+        settled: acquisition.settled(),
+        streams: acquisition.status(),
+      },
       log,
       witness: { ...witnessed, heads: Object.fromEntries(witness.heads()) },
       signaturesVerified: dataset.counts().verified + witnessed.checked + log.cosignatures,

@@ -10,12 +10,19 @@ const REPEAT_MS = 10_000;
 const MAX_REMEMBERED = 256;
 
 /** A log whose lines name the room they come from. Under journald (JOURNAL_STREAM) they carry a priority instead of a time. */
-export function createLog(write: (line: string) => void, journald = process.env.JOURNAL_STREAM !== undefined) {
+export function createLog(
+  write: (line: string) => void,
+  journald = process.env.JOURNAL_STREAM !== undefined,
+) {
   const repeated = new Map<string, { at: number; count: number }>();
 
   function line(level: Level, room: string, message: string): void {
     const text = message.replaceAll('\n', ' ');
-    write(journald ? `<${PRIORITY[level]}>${room}: ${text}\n` : `${new Date().toISOString()} ${level.padEnd(5)} ${room}: ${text}\n`);
+    write(
+      journald
+        ? `<${PRIORITY[level]}>${room}: ${text}\n`
+        : `${new Date().toISOString()} ${level.padEnd(5)} ${room}: ${text}\n`,
+    );
   }
 
   return (room: string): Log =>
@@ -29,6 +36,10 @@ export function createLog(write: (line: string) => void, journald = process.env.
       }
       if (repeated.size >= MAX_REMEMBERED) repeated.clear();
       repeated.set(key, { at: now, count: 0 });
-      line(level, room, before && before.count > 0 ? `${message} (${before.count} times more since)` : message);
+      line(
+        level,
+        room,
+        before && before.count > 0 ? `${message} (${before.count} times more since)` : message,
+      );
     };
 }

@@ -1,5 +1,6 @@
 /** A gateway's whole configuration: the parts that the rooms declare, put together. */
 import { z } from 'zod';
+import { catalogue } from '../drivers/catalogue.ts';
 import { machineSettings } from './services/acquisition/settings.ts';
 import { peeringSettings } from './services/peering/settings.ts';
 import { telemetrySettings } from './services/telemetry/settings.ts';
@@ -20,7 +21,10 @@ const simulation = z
     seed: z.int().min(0).describe('equal seeds make equal plants'),
     machines: z.int().min(1).max(1000).describe('simulated machines, on the buses sim:0, sim:1 and so on'),
     cycle: duration({ least: '10ms', most: '1h' }).describe('how long a machine’s cycle takes'),
-    start: z.number().optional().describe('when cycle 0 began, milliseconds since 1970; when the daemon starts if absent'),
+    start: z
+      .number()
+      .optional()
+      .describe('when cycle 0 began, milliseconds since 1970; when the daemon starts if absent'),
   })
   .describe('machines that exist in software, for trying out');
 
@@ -33,13 +37,20 @@ export const gatewaySettings = z
     telemetry: telemetrySettings.prefault({}),
     training: trainingSettings.prefault({}),
     simulation: simulation.optional(),
-    machine: z.array(machineSettings).max(10_000).default([]),
+    machine: z
+      .array(machineSettings(Object.values(catalogue)))
+      .max(10_000)
+      .default([]),
   })
   .superRefine((settings, context) => {
     const seen = new Set<string>();
     for (const [index, machine] of settings.machine.entries()) {
       if (seen.has(machine.id)) {
-        context.addIssue({ code: 'custom', path: ['machine', index, 'id'], message: `${machine.id} stands there twice` });
+        context.addIssue({
+          code: 'custom',
+          path: ['machine', index, 'id'],
+          message: `${machine.id} stands there twice`,
+        });
       }
       seen.add(machine.id);
     }

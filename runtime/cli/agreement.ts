@@ -31,7 +31,8 @@ const PRESETS = { 'simulated-machine': simulatedPreset, cmapss: cmapssPreset } a
 
 async function readCard(path: string): Promise<Card> {
   const judged = cardSchema.safeParse(JSON.parse(await readBounded(path, 65_536)));
-  if (!judged.success) throw problem('it is not a card as kosmos init writes it', { where: path, exitCode: 2 });
+  if (!judged.success)
+    throw problem('it is not a card as kosmos init writes it', { where: path, exitCode: 2 });
   return judged.data;
 }
 
@@ -40,7 +41,8 @@ function gather(cards: readonly Card[]): readonly MemberCard[] {
   const members = new Map<string, { name: string; key: string; gateways: Card[] }>();
   for (const card of cards) {
     const member = members.get(card.member) ?? { name: card.member, key: card.memberKey, gateways: [] };
-    if (member.key !== card.memberKey) throw problem(`the cards of ${card.member} carry different company keys`, { exitCode: 2 });
+    if (member.key !== card.memberKey)
+      throw problem(`the cards of ${card.member} carry different company keys`, { exitCode: 2 });
     member.gateways.push(card);
     members.set(card.member, member);
   }
@@ -57,17 +59,52 @@ export const agreementDraft = defineCommand({
   options: {
     out: { kind: 'text', value: 'FILE', required: true, about: 'where the document goes' },
     consortium: { kind: 'text', value: 'NAME', required: true, about: 'name of the consortium' },
-    sheet: { kind: 'text', value: 'FILE', required: true, about: 'data sheet of the machines: ranges of the channels' },
+    sheet: {
+      kind: 'text',
+      value: 'FILE',
+      required: true,
+      about: 'data sheet of the machines: ranges of the channels',
+    },
     stream: { kind: 'text', value: 'NAME', default: 'monitor', about: 'the stream that is learned from' },
-    preset: { kind: 'text', value: 'NAME', default: 'simulated-machine', choices: ['simulated-machine', 'cmapss'], about: 'windows, model and steps to begin with' },
-    unit: { kind: 'text', value: 'UNIT', default: 'episode', choices: ['window', 'episode'], about: 'what one unit of privacy is' },
+    preset: {
+      kind: 'text',
+      value: 'NAME',
+      default: 'simulated-machine',
+      choices: ['simulated-machine', 'cmapss'],
+      about: 'windows, model and steps to begin with',
+    },
+    unit: {
+      kind: 'text',
+      value: 'UNIT',
+      default: 'episode',
+      choices: ['window', 'episode'],
+      about: 'what one unit of privacy is',
+    },
     epsilon: { kind: 'number', value: 'E', default: 8, about: 'privacy budget of all rounds together' },
     rounds: { kind: 'number', value: 'N', whole: true, least: 1, about: 'rounds of this epoch' },
-    episodes: { kind: 'number', value: 'N', default: 20, whole: true, least: 1, about: 'finished machine lives a gateway is expected to have' },
-    'windows-a-life': { kind: 'number', value: 'N', default: 110, whole: true, least: 1, about: 'windows such a life is expected to have' },
+    episodes: {
+      kind: 'number',
+      value: 'N',
+      default: 20,
+      whole: true,
+      least: 1,
+      about: 'finished machine lives a gateway is expected to have',
+    },
+    'windows-a-life': {
+      kind: 'number',
+      value: 'N',
+      default: 110,
+      whole: true,
+      least: 1,
+      about: 'windows such a life is expected to have',
+    },
   },
   async run({ options, positionals, json }, io) {
-    if (await exists(options.out)) throw problem('it exists already', { where: options.out, todo: 'name another file; a signed document must not change' });
+    if (await exists(options.out))
+      throw problem('it exists already', {
+        where: options.out,
+        todo: 'name another file; a signed document must not change',
+      });
     const judged = await readSettingsFile(options.sheet, dataSheetSchema);
     if (!judged.ok) throw settingsProblem(judged.faults);
     const members = gather(await Promise.all(positionals.map(readCard)));
@@ -83,12 +120,19 @@ export const agreementDraft = defineCommand({
       checkpointIntervalMs: 10_000,
       intervalMs: 60_000,
     });
-    const text = draftAgreement(terms, { channels: judged.value.channel, conditions: judged.value.condition }, members);
+    const text = draftAgreement(
+      terms,
+      { channels: judged.value.channel, conditions: judged.value.condition },
+      members,
+    );
     const read = readAgreement(text, options.out);
     if (!read.ok) throw settingsProblem(read.faults);
     await replaceFile(options.out, text);
     if (json) printJson(io, { file: resolve(options.out), hash: toHex(read.value.hash) });
-    else io.stdout.write(`${options.out}: ${members.length} members, hash ${toHex(read.value.hash)}\nRead it, then every member signs: kosmos agreement sign ${options.out} --member-key FILE\n`);
+    else
+      io.stdout.write(
+        `${options.out}: ${members.length} members, hash ${toHex(read.value.hash)}\nRead it, then every member signs: kosmos agreement sign ${options.out} --member-key FILE\n`,
+      );
     return 0;
   },
 });
@@ -108,7 +152,12 @@ export const agreementSign = defineCommand({
     await replaceFile(signatures, after);
     const missing = unsignedBy(agreement, after);
     if (json) printJson(io, { file: resolve(signatures), missing });
-    else io.stdout.write(missing.length === 0 ? `signed by all: ${signatures}\n` : `signed; still missing: ${missing.join(', ')}\n`);
+    else
+      io.stdout.write(
+        missing.length === 0
+          ? `signed by all: ${signatures}\n`
+          : `signed; still missing: ${missing.join(', ')}\n`,
+      );
     return 0;
   },
 });
@@ -126,12 +175,27 @@ export const agreementShow = defineCommand({
       ? unsignedBy(agreement, await readBounded(signatures, MAX_FILE))
       : agreement.members.map((member) => member.name);
     const { consortium, epoch, training, privacy, federation } = agreement.terms;
-    if (json) printJson(io, { consortium, epoch, hash: toHex(agreement.hash), training, privacy: privacy ?? null, federation, missing });
+    if (json)
+      printJson(io, {
+        consortium,
+        epoch,
+        hash: toHex(agreement.hash),
+        training,
+        privacy: privacy ?? null,
+        federation,
+        missing,
+      });
     else {
-      const budget = privacy ? `epsilon ${privacy.epsilon}, delta ${privacy.delta}, unit ${training.unit}` : 'NO PRIVACY';
-      io.stdout.write(`consortium ${consortium}, epoch ${epoch}, ${federation.rounds} rounds, ${budget}\nhash ${toHex(agreement.hash)}\n`);
+      const budget = privacy
+        ? `epsilon ${privacy.epsilon}, delta ${privacy.delta}, unit ${training.unit}`
+        : 'NO PRIVACY';
+      io.stdout.write(
+        `consortium ${consortium}, epoch ${epoch}, ${federation.rounds} rounds, ${budget}\nhash ${toHex(agreement.hash)}\n`,
+      );
       for (const { name, gateways } of agreement.members) {
-        io.stdout.write(`${name}: ${gateways.map((gateway) => gateway.name).join(', ')}; ${missing.includes(name) ? 'has NOT signed' : 'has signed'}\n`);
+        io.stdout.write(
+          `${name}: ${gateways.map((gateway) => gateway.name).join(', ')}; ${missing.includes(name) ? 'has NOT signed' : 'has signed'}\n`,
+        );
       }
     }
     return missing.length === 0 ? 0 : 1;

@@ -27,18 +27,67 @@ export const demo = defineCommand({
     'Each gateway is a process of its own with its own directory, keys and machines; they sign an agreement, log, witness, train ' +
     'and predict. The directory is kept afterwards, so that kosmos verify can look at it, and cleared by the next demo.',
   options: {
-    gateways: { kind: 'number', value: 'N', default: 3, whole: true, least: 3, most: 20, about: 'gateways, each of a company of its own' },
-    rounds: { kind: 'number', value: 'N', whole: true, least: 1, most: 100_000, about: 'end after so many rounds, with a summary' },
-    epsilon: { kind: 'text', value: 'E', default: '8', about: 'privacy budget of the agreement, or off for comparison' },
-    unit: { kind: 'text', value: 'UNIT', default: 'episode', choices: ['window', 'episode'], about: 'what the budget protects' },
+    gateways: {
+      kind: 'number',
+      value: 'N',
+      default: 3,
+      whole: true,
+      least: 3,
+      most: 20,
+      about: 'gateways, each of a company of its own',
+    },
+    rounds: {
+      kind: 'number',
+      value: 'N',
+      whole: true,
+      least: 1,
+      most: 100_000,
+      about: 'end after so many rounds, with a summary',
+    },
+    epsilon: {
+      kind: 'text',
+      value: 'E',
+      default: '8',
+      about: 'privacy budget of the agreement, or off for comparison',
+    },
+    unit: {
+      kind: 'text',
+      value: 'UNIT',
+      default: 'episode',
+      choices: ['window', 'episode'],
+      about: 'what the budget protects',
+    },
     data: { kind: 'text', value: 'DIR', about: 'C-MAPSS files instead of simulated machines' },
-    subset: { kind: 'text', value: 'NAME', default: 'FD001', choices: ['FD001', 'FD002', 'FD003', 'FD004'], about: 'subset of that data' },
+    subset: {
+      kind: 'text',
+      value: 'NAME',
+      default: 'FD001',
+      choices: ['FD001', 'FD002', 'FD003', 'FD004'],
+      about: 'subset of that data',
+    },
     ranges: { kind: 'text', value: 'FILE', about: 'data sheet with the ranges for normalising (TOML)' },
     broker: { kind: 'text', value: 'URL', about: 'MQTT broker; one is started when absent' },
-    directory: { kind: 'text', value: 'DIR', default: '.kosmos/demo', about: 'where the gateways live; cleared at the start' },
-    seed: { kind: 'number', value: 'N', default: 1, whole: true, least: 0, most: 1_000_000, about: 'seed of the simulated machines' },
+    directory: {
+      kind: 'text',
+      value: 'DIR',
+      default: '.kosmos/demo',
+      about: 'where the gateways live; cleared at the start',
+    },
+    seed: {
+      kind: 'number',
+      value: 'N',
+      default: 1,
+      whole: true,
+      least: 0,
+      most: 1_000_000,
+      about: 'seed of the simulated machines',
+    },
   },
-  examples: ['demo', 'demo --rounds 5 --json', 'demo --data cmapss --subset FD001 --gateways 5 --rounds 20 --unit window'],
+  examples: [
+    'demo',
+    'demo --rounds 5 --json',
+    'demo --data cmapss --subset FD001 --gateways 5 --rounds 20 --unit window',
+  ],
   async run({ options, json }, io) {
     const summary = await runDemo(
       {
@@ -63,7 +112,8 @@ export const demo = defineCommand({
 function parseEpsilon(text: string): number | 'off' {
   if (text === 'off') return 'off';
   const value = Number(text);
-  if (!(value > 0 && value <= 1000)) throw problem(`--epsilon ${text} is neither off nor a number above 0 and up to 1000`, { exitCode: 2 });
+  if (!(value > 0 && value <= 1000))
+    throw problem(`--epsilon ${text} is neither off nor a number above 0 and up to 1000`, { exitCode: 2 });
   return value;
 }
 
@@ -84,11 +134,19 @@ async function runDemo(options: DemoOptions, io: Io): Promise<DemoSummary> {
   }
 }
 
-async function openBroker(url: string | undefined): Promise<{ readonly url: string; close(): Promise<void> }> {
+async function openBroker(
+  url: string | undefined,
+): Promise<{ readonly url: string; close(): Promise<void> }> {
   if (url !== undefined) return { url, close: async () => undefined };
   const port = await freePort();
   const broker = createEmbeddedBroker(
-    { listen: { host: '127.0.0.1', port }, maxClients: 64, maxSessions: 16, queueLimit: 1000, sessionExpiry: 3_600_000 },
+    {
+      listen: { host: '127.0.0.1', port },
+      maxClients: 64,
+      maxSessions: 16,
+      queueLimit: 1000,
+      sessionExpiry: 3_600_000,
+    },
     () => undefined,
   );
   await broker.start();
@@ -97,7 +155,8 @@ async function openBroker(url: string | undefined): Promise<{ readonly url: stri
 
 function stopSignal(): AbortSignal {
   const controller = new AbortController();
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => controller.abort());
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.once(signal, () => controller.abort());
   return controller.signal;
 }
 
@@ -157,14 +216,17 @@ function createWatch(plan: DemoPlan, processes: readonly GatewayProcess[]) {
   const versions = () => present().map((status) => status.federation.version);
 
   async function lookAtModel(): Promise<void> {
-    const ahead = statuses.findIndex((status) => status !== undefined && status.federation.version > (model?.version ?? -1));
+    const ahead = statuses.findIndex(
+      (status) => status !== undefined && status.federation.version > (model?.version ?? -1),
+    );
     if (ahead < 0) return;
     const asked = await processes[ahead]!.model().catch(() => undefined);
     // It may have ended since it told its status; the next look shows that.
     if (!asked) return;
     model = asked;
     movedAt = performance.now();
-    if (model.version > 0) errors.push({ version: model.version, rmse: evaluate(plan, model.parameters).rmse });
+    if (model.version > 0)
+      errors.push({ version: model.version, rmse: evaluate(plan, model.parameters).rmse });
   }
 
   function speed(name: string, entries: number): number {
@@ -187,17 +249,23 @@ function createWatch(plan: DemoPlan, processes: readonly GatewayProcess[]) {
     },
     statuses: present,
     slowestVersion: () => (present().length === processes.length ? Math.min(...versions()) : 0),
-    stalledMs: () => (versions().some((version) => version >= plan.terms.federation.rounds) ? 0 : performance.now() - movedAt),
+    stalledMs: () =>
+      versions().some((version) => version >= plan.terms.federation.rounds) ? 0 : performance.now() - movedAt,
     waiting: () => present().find((status) => status.federation.waiting)?.federation.waiting,
     allFinal: () => present().every((status) => status.log.cosigners.length >= needed),
     async model() {
       await lookAtModel();
-      if (!model) throw problem('no gateway answered in time to show its model', { todo: 'look at gateway.log in their directories' });
+      if (!model)
+        throw problem('no gateway answered in time to show its model', {
+          todo: 'look at gateway.log in their directories',
+        });
       return model.parameters;
     },
     shortcomings: () =>
       present().flatMap((status) => [
-        ...(status.learning.rejected > 0 ? [`${status.gateway} rejected ${status.learning.rejected} entries`] : []),
+        ...(status.learning.rejected > 0
+          ? [`${status.gateway} rejected ${status.learning.rejected} entries`]
+          : []),
         ...(status.log.finalSize === 0 ? [`no checkpoint of ${status.gateway} became final`] : []),
         ...(status.journal.trouble ? [`${status.gateway}: ${status.journal.trouble}`] : []),
       ]),
@@ -206,7 +274,10 @@ function createWatch(plan: DemoPlan, processes: readonly GatewayProcess[]) {
 
 function describeSummary(summary: DemoSummary): readonly string[] {
   const { test } = summary;
-  const privacy = summary.epsilon === 'off' ? 'privacy OFF' : `epsilon ${summary.epsilon} (${summary.unit}, delta ${summary.delta})`;
+  const privacy =
+    summary.epsilon === 'off'
+      ? 'privacy OFF'
+      : `epsilon ${summary.epsilon} (${summary.unit}, delta ${summary.delta})`;
   return [
     `${summary.rounds} rounds of ${summary.gateways} gateways in ${summary.wallSeconds.toFixed(0)} s: ${summary.samples} samples, ` +
       `${summary.signaturesVerified} signatures verified, ${summary.checkpoints} checkpoints, ${summary.cosignatures} cosignatures`,

@@ -19,18 +19,36 @@ export const doctor = defineCommand({
   options: {},
   async run({ json }, io) {
     const require = createRequire(import.meta.url);
-    const parts = PARTS.map(({ name, purpose, required }) => ({ name, purpose, required, trouble: tryLoad(() => require(name)) }));
+    const parts = PARTS.map(({ name, purpose, required }) => ({
+      name,
+      purpose,
+      required,
+      trouble: tryLoad(() => require(name)),
+    }));
     const backend = await describeBackend();
-    const healthy = backend.name !== 'none' && parts.every((part) => !part.required || part.trouble === undefined);
+    const healthy =
+      backend.name !== 'none' && parts.every((part) => !part.required || part.trouble === undefined);
     if (json) {
-      printJson(io, { version: projectVersion(), node: process.version, arch: process.arch, parts, backend, healthy });
+      printJson(io, {
+        version: projectVersion(),
+        node: process.version,
+        arch: process.arch,
+        parts,
+        backend,
+        healthy,
+      });
       return healthy ? 0 : 1;
     }
     const rows = [
       ['kosmos', projectVersion()],
       ['node', `${process.version} on ${process.platform} ${process.arch}`],
       ['training', `${backend.name}: ${backend.detail}`],
-      ...parts.map((part) => [part.name, part.trouble === undefined ? `there (${part.purpose})` : `absent, so no ${part.purpose}: ${part.trouble}`]),
+      ...parts.map((part) => [
+        part.name,
+        part.trouble === undefined
+          ? `there (${part.purpose})`
+          : `absent, so no ${part.purpose}: ${part.trouble}`,
+      ]),
     ];
     io.stdout.write(`${table([{ title: '' }, { title: '' }], rows).join('\n')}\n`);
     return healthy ? 0 : 1;

@@ -17,7 +17,11 @@ export const drivers = defineCommand({
       return 0;
     }
     const driver = Object.hasOwn(catalogue, name) ? catalogue[name] : undefined;
-    if (!driver) throw problem(`no driver is called ${name}`, { todo: `there are ${Object.keys(catalogue).join(', ')}`, exitCode: 2 });
+    if (!driver)
+      throw problem(`no driver is called ${name}`, {
+        todo: `there are ${Object.keys(catalogue).join(', ')}`,
+        exitCode: 2,
+      });
     const text = documentSettings(driver.settings, { title: `Settings of the driver ${name}` });
     if (json) printJson(io, { driver: name, toml: text });
     else io.stdout.write(text);

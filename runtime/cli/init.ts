@@ -24,12 +24,20 @@ export const init = defineCommand({
     member: { kind: 'text', value: 'NAME', required: true, about: 'the company' },
     name: { kind: 'text', value: 'NAME', required: true, about: 'the gateway' },
     address: { kind: 'text', value: 'HOST:PORT', required: true, about: 'where its peers reach it' },
-    'member-key': { kind: 'text', value: 'FILE', required: true, about: 'the company’s own key; made when there is none' },
+    'member-key': {
+      kind: 'text',
+      value: 'FILE',
+      required: true,
+      about: 'the company’s own key; made when there is none',
+    },
   },
-  examples: ['init --directory /var/lib/kosmos --member acme --name hall-1 --address gw.acme.example:7400 --member-key acme.pem'],
+  examples: [
+    'init --directory /var/lib/kosmos --member acme --name hall-1 --address gw.acme.example:7400 --member-key acme.pem',
+  ],
   async run({ options, json }, io) {
     const directory = resolve(options.directory);
-    if (!parseHostPort(options.address)) throw problem(`${options.address} is not host:port`, { exitCode: 2 });
+    if (!parseHostPort(options.address))
+      throw problem(`${options.address} is not host:port`, { exitCode: 2 });
     await createGateway(directory, options.member, options.name);
     const key = await memberKey(options['member-key']);
     const card = {

@@ -1,8 +1,14 @@
 #!/usr/bin/env node
 /** The program `kosmos`: one file a command, each loaded only when it is asked for. */
+import { keepHeapSmall } from './memory.ts';
 import { projectVersion } from './project.ts';
 import { processIo } from './terminal/io.ts';
 import { runProgram } from './terminal/program.ts';
+
+async function loadDaemon() {
+  keepHeapSmall();
+  return (await import('./run.ts')).run;
+}
 
 // Not awaited at the top level: a chunk of the bundle that leads back here would wait for ever.
 runProgram(
@@ -11,19 +17,67 @@ runProgram(
     summary: 'gateway for collaborative predictive maintenance',
     version: projectVersion(),
     commands: [
-      { name: 'demo', summary: 'try everything on this machine: gateways of several companies on loopback', load: async () => (await import('./demo.ts')).demo },
-      { name: 'run', summary: 'run the daemon of one gateway until SIGTERM', load: async () => (await import('./run.ts')).run },
-      { name: 'status', summary: 'show how a running gateway is doing', load: async () => (await import('./status.ts')).status },
-      { name: 'verify', summary: 'check a gateway’s directory offline', load: async () => (await import('./verify.ts')).verify },
-      { name: 'init', summary: 'make a gateway: its directory, keys and card', load: async () => (await import('./init.ts')).init },
-      { name: 'agreement draft', summary: 'write an agreement from the cards of all gateways', load: async () => (await import('./agreement.ts')).agreementDraft },
-      { name: 'agreement sign', summary: 'sign an agreement with a company’s key', load: async () => (await import('./agreement.ts')).agreementSign },
-      { name: 'agreement show', summary: 'check an agreement and say who has signed it', load: async () => (await import('./agreement.ts')).agreementShow },
-      { name: 'maintenance add', summary: 'enter a fault, a failure or maintenance into the log', load: async () => (await import('./maintenance.ts')).maintenanceAdd },
-      { name: 'config check', summary: 'judge a configuration: every fault at once', load: async () => (await import('./config.ts')).configCheck },
-      { name: 'config doc', summary: 'print every key of a configuration', load: async () => (await import('./config.ts')).configDoc },
-      { name: 'drivers', summary: 'list the drivers and their settings', load: async () => (await import('./drivers.ts')).drivers },
-      { name: 'doctor', summary: 'say which parts this machine has', load: async () => (await import('./doctor.ts')).doctor },
+      {
+        name: 'demo',
+        summary: 'try everything on this machine: gateways of several companies on loopback',
+        load: async () => (await import('./demo.ts')).demo,
+      },
+      { name: 'run', summary: 'run the daemon of one gateway until SIGTERM', load: loadDaemon },
+      {
+        name: 'status',
+        summary: 'show how a running gateway is doing',
+        load: async () => (await import('./status.ts')).status,
+      },
+      {
+        name: 'verify',
+        summary: 'check a gateway’s directory offline',
+        load: async () => (await import('./verify.ts')).verify,
+      },
+      {
+        name: 'init',
+        summary: 'make a gateway: its directory, keys and card',
+        load: async () => (await import('./init.ts')).init,
+      },
+      {
+        name: 'agreement draft',
+        summary: 'write an agreement from the cards of all gateways',
+        load: async () => (await import('./agreement.ts')).agreementDraft,
+      },
+      {
+        name: 'agreement sign',
+        summary: 'sign an agreement with a company’s key',
+        load: async () => (await import('./agreement.ts')).agreementSign,
+      },
+      {
+        name: 'agreement show',
+        summary: 'check an agreement and say who has signed it',
+        load: async () => (await import('./agreement.ts')).agreementShow,
+      },
+      {
+        name: 'maintenance add',
+        summary: 'enter a fault, a failure or maintenance into the log',
+        load: async () => (await import('./maintenance.ts')).maintenanceAdd,
+      },
+      {
+        name: 'config check',
+        summary: 'judge a configuration: every fault at once',
+        load: async () => (await import('./config.ts')).configCheck,
+      },
+      {
+        name: 'config doc',
+        summary: 'print every key of a configuration',
+        load: async () => (await import('./config.ts')).configDoc,
+      },
+      {
+        name: 'drivers',
+        summary: 'list the drivers and their settings',
+        load: async () => (await import('./drivers.ts')).drivers,
+      },
+      {
+        name: 'doctor',
+        summary: 'say which parts this machine has',
+        load: async () => (await import('./doctor.ts')).doctor,
+      },
     ],
   },
   process.argv.slice(2),

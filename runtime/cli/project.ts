@@ -6,7 +6,8 @@ import { fileURLToPath } from 'node:url';
 function findRoot(): string {
   for (let directory = dirname(fileURLToPath(import.meta.url)); ; directory = dirname(directory)) {
     if (existsSync(join(directory, 'package.json'))) return directory;
-    if (dirname(directory) === directory) throw new Error('the files of kosmos are incomplete: no package.json above the program');
+    if (dirname(directory) === directory)
+      throw new Error('the files of kosmos are incomplete: no package.json above the program');
   }
 }
 
@@ -18,7 +19,9 @@ export function projectFile(...parts: readonly string[]): string {
 }
 
 export function projectVersion(): string {
-  const { version } = JSON.parse(readFileSync(projectFile('package.json'), 'utf8')) as { readonly version: string };
+  const { version } = JSON.parse(readFileSync(projectFile('package.json'), 'utf8')) as {
+    readonly version: string;
+  };
   return version;
 }
 

@@ -15,7 +15,8 @@ const STOP_LIMIT_MS = 4500;
 export const run = defineCommand({
   name: 'run',
   summary: 'run the daemon of one gateway until SIGTERM',
-  about: 'Log lines go to stderr. SIGTERM and SIGINT stop it cleanly: the sample in hand is durable, children end.',
+  about:
+    'Log lines go to stderr. SIGTERM and SIGINT stop it cleanly: the sample in hand is durable, children end.',
   options: {
     config: { kind: 'text', value: 'FILE', required: true, about: 'the gateway’s configuration (TOML)' },
     'with-parent': { kind: 'flag', about: 'stop when stdin closes, as it does when the parent process dies' },
@@ -27,15 +28,27 @@ export const run = defineCommand({
     const { name, member, directory } = settings.gateway;
     const own = agreement.gateways.find((gateway) => gateway.name === name && gateway.member === member);
     if (!own) {
-      throw problem(`the agreement names no gateway ${name} of ${member}`, { where: settings.gateway.agreement!, exitCode: 2 });
+      throw problem(`the agreement names no gateway ${name} of ${member}`, {
+        where: settings.gateway.agreement!,
+        exitCode: 2,
+      });
     }
     const keys = await loadGatewayKeys(directory);
     if (Buffer.compare(keys.identity.publicKey, own.identity) !== 0) {
-      throw problem('the identity key is not the one in the agreement', { where: `${directory}/keys/identity.pem` });
+      throw problem('the identity key is not the one in the agreement', {
+        where: `${directory}/keys/identity.pem`,
+      });
     }
     const log = createLog((line) => io.stderr.write(line));
     const report = log('gateway');
-    const gateway = await openGateway({ settings, agreement, keys, trainerModule: trainerModule(), version: projectVersion(), log });
+    const gateway = await openGateway({
+      settings,
+      agreement,
+      keys,
+      trainerModule: trainerModule(),
+      version: projectVersion(),
+      log,
+    });
     await gateway.start();
     const stopped = stopSignal(options['with-parent']);
     const control = createControl(settings.gateway.socket!, controlHandlers(gateway));
@@ -48,7 +61,10 @@ export const run = defineCommand({
     try {
       await control.start();
       notifier.start();
-      report('info', `${name} of ${member} runs: ${settings.machine.length} machines, ${agreement.gateways.length - 1} peers`);
+      report(
+        'info',
+        `${name} of ${member} runs: ${settings.machine.length} machines, ${agreement.gateways.length - 1} peers`,
+      );
       report('info', `stopping: ${await stopped}`);
     } finally {
       notifier.stop();

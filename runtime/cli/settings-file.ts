@@ -27,7 +27,10 @@ export async function loadSettings(path: string): Promise<GatewaySettings> {
     gateway: {
       ...gateway,
       directory,
-      agreement: gateway.agreement === undefined ? join(directory, 'agreement.toml') : resolve(base, gateway.agreement),
+      agreement:
+        gateway.agreement === undefined
+          ? join(directory, 'agreement.toml')
+          : resolve(base, gateway.agreement),
       socket: gateway.socket === undefined ? socketIn(directory) : resolve(base, gateway.socket),
     },
   };
@@ -60,7 +63,10 @@ export async function loadAgreement(path: string): Promise<Agreement> {
   const agreement = await loadUnsigned(path);
   const signatures = signaturesPath(path);
   if (!(await exists(signatures))) {
-    throw problem('the agreement is not signed', { where: path, todo: `sign it: kosmos agreement sign ${path} --member-key FILE` });
+    throw problem('the agreement is not signed', {
+      where: path,
+      todo: `sign it: kosmos agreement sign ${path} --member-key FILE`,
+    });
   }
   const missing = unsignedBy(agreement, await readBounded(signatures, MAX_DOCUMENT));
   if (missing.length > 0) {

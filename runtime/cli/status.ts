@@ -15,7 +15,10 @@ export const daemonOptions = {
 } as const;
 
 /** The control socket that the options lead to. */
-export async function socketOf(options: { readonly directory?: string | undefined; readonly config?: string | undefined }): Promise<string> {
+export async function socketOf(options: {
+  readonly directory?: string | undefined;
+  readonly config?: string | undefined;
+}): Promise<string> {
   if (options.config !== undefined) return (await loadSettings(options.config)).gateway.socket!;
   if (options.directory !== undefined) return socketIn(resolve(options.directory));
   throw problem('which gateway?', { todo: 'give --directory DIR or --config FILE', exitCode: 2 });
@@ -40,18 +43,42 @@ function describe(given: GatewayStatus): readonly string[] {
   const rows: (readonly string[])[] = [
     ['gateway', `${given.gateway} of ${given.member}, consortium ${given.consortium}, epoch ${given.epoch}`],
     ['running', `${span(given.uptimeSeconds * 1000)}, pid ${given.pid}, ${bytes(given.memoryBytes)}`],
-    ['streams', `${running} of ${given.acquisition.streams.length} running, ${count(given.acquisition.signed)} entries signed since the start`],
-    ['journal', `${count(journal.entries)} entries in ${count(journal.blocks)} blocks, ${bytes(journal.bytes)}${journal.trouble ? `; TROUBLE: ${journal.trouble}` : ''}`],
-    ['log', `${log.published} published, final up to ${log.finalSize}; ${log.cosigners.length} of ${log.quorum} members have cosigned the newest`],
-    ['rounds', `model ${federation.version} of ${federation.plannedRounds}, ${federation.waiting ? `waiting: ${federation.waiting}` : federation.phase}`],
-    ['privacy', privacy ? `epsilon ${privacy.spent.toFixed(2)} of ${privacy.budget} spent (${privacy.unit}, delta ${privacy.delta})` : 'OFF: the agreement trains without privacy'],
+    [
+      'streams',
+      `${running} of ${given.acquisition.streams.length} running, ${count(given.acquisition.signed)} entries signed since the start`,
+    ],
+    [
+      'journal',
+      `${count(journal.entries)} entries in ${count(journal.blocks)} blocks, ${bytes(journal.bytes)}${journal.trouble ? `; TROUBLE: ${journal.trouble}` : ''}`,
+    ],
+    [
+      'log',
+      `${log.published} published, final up to ${log.finalSize}; ${log.cosigners.length} of ${log.quorum} members have cosigned the newest`,
+    ],
+    [
+      'rounds',
+      `model ${federation.version} of ${federation.plannedRounds}, ${federation.waiting ? `waiting: ${federation.waiting}` : federation.phase}`,
+    ],
+    [
+      'privacy',
+      privacy
+        ? `epsilon ${privacy.spent.toFixed(2)} of ${privacy.budget} spent (${privacy.unit}, delta ${privacy.delta})`
+        : 'OFF: the agreement trains without privacy',
+    ],
     ['telemetry', `${given.telemetry.state}${given.telemetry.problem ? `: ${given.telemetry.problem}` : ''}`],
-    ...given.peers.map((peer) => ['peer', `${peer.name} ${peer.connected ? 'connected' : `unreachable: ${peer.trouble}`}`]),
-    ...given.acquisition.streams.flatMap((stream) => (stream.trouble ? [['failing', `${stream.machine}/${stream.stream}: ${stream.trouble}`]] : [])),
-    ...given.predictions.slice(0, 5).map((prediction) => [
-      'prediction',
-      `${prediction.machine}: ${prediction.remaining.toFixed(0)}${prediction.remaining >= prediction.cap ? ' or more' : ''} samples left (model ${prediction.model})`,
+    ...given.peers.map((peer) => [
+      'peer',
+      `${peer.name} ${peer.connected ? 'connected' : `unreachable: ${peer.trouble}`}`,
     ]),
+    ...given.acquisition.streams.flatMap((stream) =>
+      stream.trouble ? [['failing', `${stream.machine}/${stream.stream}: ${stream.trouble}`]] : [],
+    ),
+    ...given.predictions
+      .slice(0, 5)
+      .map((prediction) => [
+        'prediction',
+        `${prediction.machine}: ${prediction.remaining.toFixed(0)}${prediction.remaining >= prediction.cap ? ' or more' : ''} samples left (model ${prediction.model})`,
+      ]),
   ];
   return table([{ title: '' }, { title: '' }], rows);
 }

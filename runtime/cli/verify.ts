@@ -48,7 +48,8 @@ export const verify = defineCommand({
 
 async function nameIn(directory: string): Promise<string> {
   const path = join(directory, 'card.json');
-  if (!(await exists(path))) throw problem('which gateway is this?', { where: directory, todo: 'give --gateway NAME', exitCode: 2 });
+  if (!(await exists(path)))
+    throw problem('which gateway is this?', { where: directory, todo: 'give --gateway NAME', exitCode: 2 });
   const judged = cardSchema.safeParse(JSON.parse(await readBounded(path, 65_536)));
   if (!judged.success) throw problem('it names no gateway', { where: path, todo: 'give --gateway NAME' });
   return judged.data.name;

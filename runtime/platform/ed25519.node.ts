@@ -27,9 +27,12 @@ export function createSigner(secretKey: Uint8Array): Signer {
 
 /**
  * A verifier for the 32-byte public key. OpenSSL's check is the cofactorless one with S < L and the
- * encoding of R compared byte for byte: the accept set the whole consortium uses.
+ * encoding of R compared byte for byte: the accept set the whole consortium uses. A key that is none (another
+ * length, no point of the curve) has a verifier that refuses everything.
  */
 export function createVerifier(publicKey: Uint8Array): Verifier {
+  // OpenSSL would read the first 32 bytes of a longer one.
+  if (publicKey.length !== 32) return () => false;
   const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, publicKey]), format: 'der', type: 'spki' });
   return (message, signature) => signature.length === 64 && verify(null, message, key, signature);
 }

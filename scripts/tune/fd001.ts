@@ -55,8 +55,7 @@ for (let seed = 0; seed < Number(values.repeat); seed += 1) {
     }
   } else {
     const { model, parameters, updates } = federate({ ...options, seed });
-    // An engine of the test files that is shorter than a window is judged by the rows it has.
-    const windows = { ...options.preset.windows, minimum: 2 };
+    const { windows } = options.preset;
     const units = test.map(({ rows }, index) => ({ rows, rul: remaining[index]! }));
     const { rmse, score, engines } = evaluateLastWindows(model, parameters, units, sheet, windows);
     console.log(

@@ -1,8 +1,8 @@
 /** What the demo is asked to do, and what it works out from that. */
 import { createServer } from 'node:net';
 import type { CmapssSubset } from '../../../drivers/cmapss.ts';
-import type { EvaluationUnit } from '../../core/learning/evaluate.ts';
 import type { LabelSpec } from '../../core/learning/episodes.ts';
+import type { EvaluationUnit } from '../../core/learning/evaluate.ts';
 import type { DataSheet } from '../../core/learning/features.ts';
 import type { DraftTerms } from '../setup/draft.ts';
 
@@ -41,7 +41,18 @@ export interface DemoPlan {
 }
 
 /** Companies of the demo, in the order in which they join. */
-const COMPANIES = ['alpina', 'borealis', 'ceres', 'dorado', 'electra', 'fornax', 'gemini', 'hydra', 'izar', 'juno'];
+const COMPANIES = [
+  'alpina',
+  'borealis',
+  'ceres',
+  'dorado',
+  'electra',
+  'fornax',
+  'gemini',
+  'hydra',
+  'izar',
+  'juno',
+];
 
 export function companyName(index: number): string {
   return COMPANIES[index] ?? `company-${index + 1}`;
@@ -54,7 +65,9 @@ export function freePort(): Promise<number> {
     server.once('error', reject);
     server.listen(0, '127.0.0.1', () => {
       const address = server.address();
-      server.close(() => (typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port'))));
+      server.close(() =>
+        typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port')),
+      );
     });
   });
 }

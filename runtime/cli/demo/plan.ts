@@ -1,17 +1,17 @@
 /** From the demo's options to gateways, terms, machines and an evaluation set. */
 import { join, resolve } from 'node:path';
 import { readCmapss } from '../../../drivers/cmapss.ts';
-import { createRandom } from '../../../drivers/simulated/random.ts';
 import { simulateEpisodes } from '../../../drivers/simulated/episodes.ts';
+import { createRandom } from '../../../drivers/simulated/random.ts';
 import type { EvaluationUnit } from '../../core/learning/evaluate.ts';
 import type { DataSheet } from '../../core/learning/features.ts';
 import { cmapssPreset, type LearningPreset, simulatedPreset } from '../../core/learning/presets.ts';
 import { dataSheetSchema } from '../../state/agreement/schema.ts';
 import { readSettingsFile } from '../../state/settings/read.ts';
+import { projectFile } from '../project.ts';
+import { settingsProblem } from '../settings-file.ts';
 import type { DraftTerms } from '../setup/draft.ts';
 import { draftTerms, type Fleet } from '../setup/terms.ts';
-import { settingsProblem } from '../settings-file.ts';
-import { projectFile } from '../project.ts';
 import { companyName, type DemoGateway, type DemoOptions, type DemoPlan, freePort } from './options.ts';
 
 const DELTA = 1e-5;
@@ -29,12 +29,20 @@ async function planCmapss(options: DemoOptions, data: NonNullable<DemoOptions['d
   const directory = resolve(data.directory);
   const { train, test, remaining } = await readCmapss(directory, data.subset);
   const sixConditions = data.subset === 'FD002' || data.subset === 'FD004';
-  const sheet = await readSheet(options.ranges ?? datasheet(sixConditions ? 'cmapss-six-conditions' : 'cmapss'));
+  const sheet = await readSheet(
+    options.ranges ?? datasheet(sixConditions ? 'cmapss-six-conditions' : 'cmapss'),
+  );
   const gateways = await Promise.all(
     Array.from({ length: options.gateways }, async (_, index): Promise<DemoGateway> => {
       const engines = train.filter((_engine, position) => position % options.gateways === index);
       const machines = engines.map(({ unit }) =>
-        machineTable(`engine-${unit}`, 'cmapss', '0ms', '0ms', `directory = ${JSON.stringify(directory)}\nsubset = "${data.subset}"\nengine = ${unit}\npacing = "as-fast-as-possible"\n`),
+        machineTable(
+          `engine-${unit}`,
+          'cmapss',
+          '0ms',
+          '0ms',
+          `directory = ${JSON.stringify(directory)}\nsubset = "${data.subset}"\nengine = ${unit}\npacing = "as-fast-as-possible"\n`,
+        ),
       );
       return { ...(await gatewayBase(options, index)), machines: machines.join('\n') };
     }),
@@ -71,7 +79,10 @@ async function planSimulated(options: DemoOptions): Promise<DemoPlan> {
   );
   return {
     gateways,
-    terms: termsOf(options, simulatedPreset, { episodes: SIMULATED_MACHINES * 2, windowsALife: WINDOWS_A_LIFE.simulated }),
+    terms: termsOf(options, simulatedPreset, {
+      episodes: SIMULATED_MACHINES * 2,
+      windowsALife: WINDOWS_A_LIFE.simulated,
+    }),
     sheet,
     windows: simulatedPreset.windows,
     evaluation: simulatedEvaluation(options.seed, simulatedPreset.windows.minimum),
@@ -122,4 +133,3 @@ async function readSheet(path: string): Promise<DataSheet> {
   if (!judged.ok) throw settingsProblem(judged.faults);
   return { channels: judged.value.channel, conditions: judged.value.condition };
 }
-

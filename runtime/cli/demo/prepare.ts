@@ -19,10 +19,17 @@ export async function clearDemoDirectory(directory: string): Promise<void> {
   if (await exists(directory)) {
     const mark = join(directory, MARK);
     if (!(await exists(mark))) {
-      throw problem('this is not the directory of a demo', { where: directory, todo: 'name another --directory; it is cleared at the start' });
+      throw problem('this is not the directory of a demo', {
+        where: directory,
+        todo: 'name another --directory; it is cleared at the start',
+      });
     }
     const pid = Number(await readBounded(mark, 32));
-    if (isRunning(pid)) throw problem(`a demo runs there already (pid ${pid})`, { where: directory, todo: 'name another --directory' });
+    if (isRunning(pid))
+      throw problem(`a demo runs there already (pid ${pid})`, {
+        where: directory,
+        todo: 'name another --directory',
+      });
     await rm(directory, { recursive: true, force: true });
   }
   await mkdir(directory, { recursive: true });
@@ -53,14 +60,24 @@ export async function prepareGateways(plan: DemoPlan, directory: string, broker:
       const key = await createKey(join(gateway.directory, 'keys', 'member.pem'));
       const card = await cardOf(gateway.directory, member, name, `127.0.0.1:${gateway.port}`);
       const memberCard: MemberCard = { name: member, key: toBase64(key.publicKey), gateways: [card] };
-      await writeFile(join(gateway.directory, 'card.json'), `${JSON.stringify({ ...card, memberKey: memberCard.key }, null, 2)}\n`);
+      await writeFile(
+        join(gateway.directory, 'card.json'),
+        `${JSON.stringify({ ...card, memberKey: memberCard.key }, null, 2)}\n`,
+      );
       return { key, memberCard };
     }),
   );
-  const text = draftAgreement(plan.terms, plan.sheet, companies.map((company) => company.memberCard));
+  const text = draftAgreement(
+    plan.terms,
+    plan.sheet,
+    companies.map((company) => company.memberCard),
+  );
   const read = readAgreement(text, agreementPath);
   if (!read.ok) throw settingsProblem(read.faults);
-  const note = companies.reduce<string | undefined>((signed, { key }) => signAgreement(read.value, signed, key), undefined);
+  const note = companies.reduce<string | undefined>(
+    (signed, { key }) => signAgreement(read.value, signed, key),
+    undefined,
+  );
   await writeFile(agreementPath, text);
   await writeFile(signaturesPath(agreementPath), note ?? '');
   for (const gateway of plan.gateways) {

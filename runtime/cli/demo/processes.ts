@@ -45,7 +45,8 @@ export function startGateway(gateway: DemoGateway): GatewayProcess {
     });
     child.once('close', (code, signal) => {
       log.end();
-      if (!stopping || code !== 0) failure = `ended with ${signal ?? `exit code ${code}`}: ${tail.trim().split('\n').at(-1) ?? ''}`;
+      if (!stopping || code !== 0)
+        failure = `ended with ${signal ?? `exit code ${code}`}: ${tail.trim().split('\n').at(-1) ?? ''}`;
       resolve();
     });
   });
@@ -63,7 +64,10 @@ export function startGateway(gateway: DemoGateway): GatewayProcess {
       }
     },
     async model() {
-      const { version, parameters } = (await askDaemon(socket, 'model')) as { version: number; parameters: number[] };
+      const { version, parameters } = (await askDaemon(socket, 'model')) as {
+        version: number;
+        parameters: number[];
+      };
       return { version, parameters: Float64Array.from(parameters) };
     },
     failure: () => failure,

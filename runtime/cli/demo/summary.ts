@@ -1,8 +1,8 @@
 /** What the demo comes to: the numbers of all gateways, and the model's error on machines nobody trained on. */
 import { type Evaluation, evaluateLastWindows } from '../../core/learning/evaluate.ts';
+import { featureCount } from '../../core/learning/features.ts';
 import { epsilonOf } from '../../core/privacy/rdp.ts';
 import type { GatewayStatus } from '../../gateway.ts';
-import { featureCount } from '../../core/learning/features.ts';
 import type { DemoOptions, DemoPlan } from './options.ts';
 
 export interface DemoSummary {
@@ -36,7 +36,8 @@ export function summarise(
   wallMs: number,
   failures: readonly string[],
 ): DemoSummary {
-  const total = (pick: (status: GatewayStatus) => number) => statuses.reduce((sum, status) => sum + pick(status), 0);
+  const total = (pick: (status: GatewayStatus) => number) =>
+    statuses.reduce((sum, status) => sum + pick(status), 0);
   const privacy = statuses.flatMap((status) => status.privacy ?? []);
   return {
     gateways: options.gateways,
@@ -61,7 +62,10 @@ export function plannedEpsilon({ terms }: DemoPlan): number | undefined {
   if (!terms.privacy) return undefined;
   const { samplingRate, stepsPerRound } = terms.training;
   const { noiseMultiplier, delta } = terms.privacy;
-  return epsilonOf([{ samplingRate, noiseMultiplier, steps: stepsPerRound * terms.federation.rounds }], delta);
+  return epsilonOf(
+    [{ samplingRate, noiseMultiplier, steps: stepsPerRound * terms.federation.rounds }],
+    delta,
+  );
 }
 
 function rounded(value: number): number {

@@ -9,7 +9,12 @@ import type { DemoOptions, DemoPlan } from './options.ts';
 /** All that a frame shows. */
 export interface ViewState {
   readonly elapsedMs: number;
-  readonly gateways: readonly { readonly name: string; readonly status: GatewayStatus | undefined; readonly samplesPerSecond: number; readonly failure: string | undefined }[];
+  readonly gateways: readonly {
+    readonly name: string;
+    readonly status: GatewayStatus | undefined;
+    readonly samplesPerSecond: number;
+    readonly failure: string | undefined;
+  }[];
   readonly errors: readonly { readonly version: number; readonly rmse: number }[];
   readonly broker: string;
 }
@@ -22,7 +27,9 @@ export function drawDemo(options: DemoOptions, plan: DemoPlan, state: ViewState,
   const version = Math.max(0, ...statuses.map((status) => status.federation.version));
   const last = state.errors.at(-1);
   const rounds = `round ${version} of ${plan.terms.federation.rounds}`;
-  const error = last ? `error ${last.rmse.toFixed(1)} cycles RMSE on ${plan.evaluation.length} machines nobody trained on` : 'no model yet';
+  const error = last
+    ? `error ${last.rmse.toFixed(1)} cycles RMSE on ${plan.evaluation.length} machines nobody trained on`
+    : 'no model yet';
   const lines = [
     colour.bold(`KOSMoS demo  ${span(state.elapsedMs)}`),
     plan.description,
@@ -31,7 +38,10 @@ export function drawDemo(options: DemoOptions, plan: DemoPlan, state: ViewState,
     ...gatewayTable(state, colour),
     '',
     `${colour.bold(rounds)}  ${roundLine(statuses)}`,
-    `${colour.bold('model')}   ${error}  ${sparkline(state.errors.map((entry) => entry.rmse), { width: 40 })}`,
+    `${colour.bold('model')}   ${error}  ${sparkline(
+      state.errors.map((entry) => entry.rmse),
+      { width: 40 },
+    )}`,
     `${colour.bold('privacy')} ${privacyLine(plan, statuses, colour)}`,
     '',
     ...predictionLines(statuses, colour),

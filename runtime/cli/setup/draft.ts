@@ -16,7 +16,12 @@ export type DraftTerms = Pick<
   'consortium' | 'epoch' | 'log' | 'learning' | 'training' | 'privacy' | 'federation'
 >;
 
-type Scalar = string | number | boolean | readonly (string | number)[] | Readonly<Record<string, string | number>>;
+type Scalar =
+  | string
+  | number
+  | boolean
+  | readonly (string | number)[]
+  | Readonly<Record<string, string | number>>;
 
 /** The document; `readAgreement` takes it. */
 export function draftAgreement(terms: DraftTerms, sheet: DataSheet, members: readonly MemberCard[]): string {
@@ -65,7 +70,9 @@ function scalar(value: Scalar): string {
   if (typeof value === 'string') return JSON.stringify(value);
   if (typeof value === 'number' || typeof value === 'boolean') return String(value);
   if (isList(value)) return `[${value.map(scalar).join(', ')}]`;
-  return `{ ${Object.entries(value).map(([key, inner]) => `${snakeCase(key)} = ${scalar(inner)}`).join(', ')} }`;
+  return `{ ${Object.entries(value)
+    .map(([key, inner]) => `${snakeCase(key)} = ${scalar(inner)}`)
+    .join(', ')} }`;
 }
 
 function isList(value: Scalar): value is readonly (string | number)[] {

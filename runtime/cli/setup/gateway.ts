@@ -21,7 +21,9 @@ export interface GatewayCard {
  */
 export async function createGateway(directory: string, member: string, name: string): Promise<void> {
   if (await exists(keyPath(directory, 'identity'))) {
-    throw new Error(`${directory} holds a gateway's keys already; choose another directory, or keep that gateway`);
+    throw new Error(
+      `${directory} holds a gateway's keys already; choose another directory, or keep that gateway`,
+    );
   }
   await mkdir(directory, { recursive: true, mode: 0o750 });
   await createGatewayKeys(directory);
@@ -29,7 +31,12 @@ export async function createGateway(directory: string, member: string, name: str
 }
 
 /** The card of the gateway in `directory`. */
-export async function cardOf(directory: string, member: string, name: string, address: string): Promise<GatewayCard> {
+export async function cardOf(
+  directory: string,
+  member: string,
+  name: string,
+  address: string,
+): Promise<GatewayCard> {
   const keys = await loadGatewayKeys(directory);
   return {
     member,

@@ -69,7 +69,12 @@ export function draftTerms(request: TermsRequest): DraftTerms {
         : {
             epsilon,
             delta,
-            noiseMultiplier: solveNoiseMultiplier({ samplingRate, steps: (rounds + Math.ceil(rounds * SPARE)) * stepsPerRound, epsilon, delta }),
+            noiseMultiplier: solveNoiseMultiplier({
+              samplingRate,
+              steps: (rounds + Math.ceil(rounds * SPARE)) * stepsPerRound,
+              epsilon,
+              delta,
+            }),
           },
     federation: {
       mode: 'fedavg',

@@ -66,10 +66,21 @@ export async function verifyDirectory(
     const party = parties.find((candidate) => candidate.gateway === gateway)!;
     const checkpoints = await readCheckpoints(store, party, parties);
     const key = own.endorsement.publicKeys.sample;
-    const counts = await checkBlocks(store, state, { keyId: keyIdOf(key), verify: createVerifier(key) }, checkpoints, progress);
-    const cosignatures = [...checkpoints.values()].reduce((sum, checkpoint) => sum + checkpoint.signers.length, 0);
+    const counts = await checkBlocks(
+      store,
+      state,
+      { keyId: keyIdOf(key), verify: createVerifier(key) },
+      checkpoints,
+      progress,
+    );
+    const cosignatures = [...checkpoints.values()].reduce(
+      (sum, checkpoint) => sum + checkpoint.signers.length,
+      0,
+    );
     const needed = quorum(agreement.members.length);
-    const final = [...checkpoints].filter(([, { signers }]) => cosigningMembers(parties, signers).size >= needed);
+    const final = [...checkpoints].filter(
+      ([, { signers }]) => cosigningMembers(parties, signers).size >= needed,
+    );
     return {
       gateway,
       blocks: state.blocks,
@@ -118,9 +129,16 @@ async function readCheckpoints(
   for await (const [key, note] of store.entries({ from: base, to: `${base}\uffff` })) {
     const size = unordered(key.slice(base.length));
     try {
-      const opened = openCheckpoint(note, own.log, parties.map((party) => party.witness));
+      const opened = openCheckpoint(
+        note,
+        own.log,
+        parties.map((party) => party.witness),
+      );
       const stranger = opened.unverified[0];
-      if (stranger) throw new Error(`${stranger.name} (key ${stranger.keyId.toString(16)}) is not a witness of the agreement`);
+      if (stranger)
+        throw new Error(
+          `${stranger.name} (key ${stranger.keyId.toString(16)}) is not a witness of the agreement`,
+        );
       if (opened.checkpoint.size !== size) throw new Error(`it is for size ${opened.checkpoint.size}`);
       const signers = opened.verified.map((line) => line.name).filter((name) => name !== own.log.name);
       checkpoints.set(size, { root: opened.checkpoint.root, signers });
@@ -143,7 +161,10 @@ async function checkBlocks(
   const frontier = createFrontier();
   const tree = createTileCheck(store);
   for (let index = 0; index < state.blocks; index++) {
-    const hash = index < state.first ? await storedLeaf(store, state, index) : await checkBlock(store, index, key, sequences, counts);
+    const hash =
+      index < state.first
+        ? await storedLeaf(store, state, index)
+        : await checkBlock(store, index, key, sequences, counts);
     await tree.add(index, hash, state);
     frontier.append(hash);
     const checkpoint = checkpoints.get(index + 1);
@@ -153,7 +174,8 @@ async function checkBlocks(
     if (index % 64 === 0) progress(index, state.blocks);
   }
   const beyond = Math.max(0, ...checkpoints.keys());
-  if (beyond > state.blocks) throw broken(`checkpoint of size ${beyond}: the journal holds only ${state.blocks} blocks`);
+  if (beyond > state.blocks)
+    throw broken(`checkpoint of size ${beyond}: the journal holds only ${state.blocks} blocks`);
   if (state.first === 0 && counts.entries !== state.entries) {
     throw broken(`the journal counts ${state.entries} entries, its blocks hold ${counts.entries}`);
   }
@@ -214,8 +236,12 @@ function createTileCheck(store: Store) {
     const row = rows[level]!;
     row.push(hash);
     if (row.length < TILE_WIDTH) return;
-    const stored = present(await store.get(keys.tile(level, count / TILE_WIDTH - 1)), `tile ${level}/${count / TILE_WIDTH - 1}`);
-    if (!equalBytes(stored, Buffer.concat(row))) throw broken(`tile ${level}/${count / TILE_WIDTH - 1} is not made of the blocks' hashes`);
+    const stored = present(
+      await store.get(keys.tile(level, count / TILE_WIDTH - 1)),
+      `tile ${level}/${count / TILE_WIDTH - 1}`,
+    );
+    if (!equalBytes(stored, Buffer.concat(row)))
+      throw broken(`tile ${level}/${count / TILE_WIDTH - 1} is not made of the blocks' hashes`);
     rows[level] = [];
     await push(level + 1, tileHash(stored), count / TILE_WIDTH);
   }
@@ -223,7 +249,10 @@ function createTileCheck(store: Store) {
   return {
     async add(index: number, hash: Uint8Array, state: JournalState): Promise<void> {
       const inFullTile = (Math.floor(index / TILE_WIDTH) + 1) * TILE_WIDTH <= state.blocks;
-      if (!inFullTile && !equalBytes(present(await store.get(keys.leaf(index)), `leaf hash ${index}`), hash)) {
+      if (
+        !inFullTile &&
+        !equalBytes(present(await store.get(keys.leaf(index)), `leaf hash ${index}`), hash)
+      ) {
         throw broken(`leaf hash ${index} (${ordered(index)}) is not that of its block`);
       }
       await push(0, hash, index + 1);

@@ -30,13 +30,19 @@ export function createSequenceCheck(truncated: boolean): SequenceCheck {
       const before = last.get(name);
       const expected = before && before.incarnation === incarnation ? before.sequence + 1 : undefined;
       const label = name.replace(/^stream\//, '');
-      if (before && incarnation < before.incarnation) throw new Error(`${label}: incarnation ${incarnation} after ${before.incarnation}`);
-      if (expected !== undefined && sequence !== expected) throw new Error(`${label}: number ${sequence} where ${expected} must be`);
-      if (!before && !truncated && sequence !== 0) throw new Error(`${label}: begins with number ${sequence}, not 0`);
+      if (before && incarnation < before.incarnation)
+        throw new Error(`${label}: incarnation ${incarnation} after ${before.incarnation}`);
+      if (expected !== undefined && sequence !== expected)
+        throw new Error(`${label}: number ${sequence} where ${expected} must be`);
+      if (!before && !truncated && sequence !== 0)
+        throw new Error(`${label}: begins with number ${sequence}, not 0`);
       last.set(name, { incarnation, sequence });
     },
     maintenance(hash, previous) {
-      const same = previous === undefined ? lastMaintenance === undefined : lastMaintenance && equalBytes(previous, lastMaintenance);
+      const same =
+        previous === undefined
+          ? lastMaintenance === undefined
+          : lastMaintenance && equalBytes(previous, lastMaintenance);
       if (sawMaintenance && !same) throw new Error('the maintenance entry does not name the one before it');
       sawMaintenance = true;
       lastMaintenance = hash;
@@ -45,7 +51,8 @@ export function createSequenceCheck(truncated: boolean): SequenceCheck {
       for (const [name, { sequence }] of last) {
         const bytes = await store.get(keys.section('sequence', name));
         const counter = bytes && safeInteger(fieldsOf(decodeCbor(bytes), 1, 'counter')[0], 'counter');
-        if (counter !== sequence + 1) throw new Error(`the counter of ${name} is at ${counter}, the last number given is ${sequence}`);
+        if (counter !== sequence + 1)
+          throw new Error(`the counter of ${name} is at ${counter}, the last number given is ${sequence}`);
       }
     },
   };
@@ -59,7 +66,8 @@ export async function checkEntry(
   store: Store,
 ): Promise<'sample' | 'entry'> {
   const message = parseSign1(bytes);
-  if (!equalBytes(message.keyId, key.keyId)) throw new Error(`it is signed by another key (${toHex(message.keyId)})`);
+  if (!equalBytes(message.keyId, key.keyId))
+    throw new Error(`it is signed by another key (${toHex(message.keyId)})`);
   if (!verifySign1(message, key.verify)) throw new Error('its signature does not verify');
   if (kindOf(message.payload) === KIND.sample) {
     const { machine, stream, incarnation, sequence } = decodeSample(message.payload);

@@ -86,8 +86,7 @@ export function decodeMean(sumVector: FieldVector, count: number, spec: FixedPoi
   const mean = signedSteps(sumVector);
   for (let i = 0; i < mean.length; i++) {
     if (Math.abs(mean[i]!) > most) throw outOfBound(`element ${i} of the sum of ${count} vectors`);
-    // "+ 0" turns -0 into 0: equal models must have equal bytes.
-    mean[i] = mean[i]! / count / scale + 0;
+    mean[i] = mean[i]! / count / scale;
   }
   return mean;
 }

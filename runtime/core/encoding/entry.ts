@@ -30,8 +30,16 @@ const ENTRY_KINDS: readonly EntryKind[] = [
   'round',
 ];
 
-/** The bytes that are signed for `entry`. */
+/**
+ * The bytes that are signed for `entry`.
+ * @throws RangeError when it is none that decodeEntry would take.
+ */
 export function encodeEntry(entry: Entry): Uint8Array {
+  for (const number of [entry.incarnation, entry.sequence, entry.time]) {
+    if (!Number.isSafeInteger(number) || number < 0) {
+      throw new RangeError(`entry: ${number} is not a whole number between 0 and 2^53-1`);
+    }
+  }
   return encodeCbor([
     KIND[entry.kind],
     entry.incarnation,

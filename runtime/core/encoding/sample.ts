@@ -26,8 +26,13 @@ const MAX_VALUES = 4096;
 
 const writer = createCborWriter();
 
-/** The bytes that are signed for `sample`. */
+/**
+ * The bytes that are signed for `sample`.
+ * @throws RangeError when it is none that decodeSample would take: an unsafe or negative number, too many values.
+ */
 export function encodeSample(sample: Sample): Uint8Array {
+  // Before the first byte: what a writer has begun goes into whatever it writes next.
+  checkSample(sample);
   writer.array(8);
   writer.integer(KIND.sample);
   writer.text(sample.machine);
@@ -39,6 +44,18 @@ export function encodeSample(sample: Sample): Uint8Array {
   writer.array(sample.values.length);
   for (const value of sample.values) writer.float(value);
   return writer.take();
+}
+
+function checkSample({ incarnation, sequence, time, clock, values }: Sample): void {
+  for (const number of [incarnation, sequence, time]) {
+    if (!Number.isSafeInteger(number) || number < 0) {
+      throw new RangeError(`sample: ${number} is not a whole number between 0 and 2^53-1`);
+    }
+  }
+  if (!CLOCK_STATES.includes(clock)) throw new RangeError(`sample: clock state ${clock} is unknown`);
+  if (values.length > MAX_VALUES) {
+    throw new RangeError(`sample: ${values.length} values, at most ${MAX_VALUES} are allowed`);
+  }
 }
 
 /**

@@ -3,7 +3,13 @@ import type { CborValue } from '../../core/encoding/cbor.ts';
 import type { MaintenanceBook } from '../../state/maintenance/book.ts';
 import type { Recorder } from '../../state/provenance/recorder.ts';
 import type { MachineSettings, StreamSettings } from './settings.ts';
-import { createStreamRunner, type SensorLike, type StreamRunner, type StreamSink, type StreamStatus } from './stream.ts';
+import {
+  createStreamRunner,
+  type SensorLike,
+  type StreamRunner,
+  type StreamSink,
+  type StreamStatus,
+} from './stream.ts';
 
 export interface AcquisitionOptions {
   readonly machines: readonly MachineSettings[];
@@ -37,7 +43,9 @@ export function createAcquisition(options: AcquisitionOptions): Acquisition {
       ),
     ),
   );
-  const endless = options.machines.flatMap((machine) => machine.stream.map((stream) => stream.intervalMs > 0));
+  const endless = options.machines.flatMap((machine) =>
+    machine.stream.map((stream) => stream.intervalMs > 0),
+  );
   let running: Promise<unknown> | undefined;
   return {
     start() {

@@ -1,23 +1,38 @@
 import { z } from 'zod';
 import { duration, name } from '../../state/settings/units.ts';
 
-const stream = z
-  .object({
-    name: name().describe('name of the stream'),
-    driver: z.string().describe('driver that reads it; kosmos drivers lists them'),
-    interval: duration({ least: '0ms', most: '1d' })
-      .default(1000)
-      .describe('time from one sample to the next; 0ms reads as fast as the source gives'),
-    phase: duration({ least: '0ms', most: '1d' }).default(0).describe('shifts the samples within the interval'),
-    settings: z.record(z.string(), z.unknown()).default({}).describe('what the driver needs: bus, address and so on'),
-  })
-  .transform(({ interval, phase, ...rest }) => ({ ...rest, intervalMs: interval, phaseMs: phase }));
+/** What acquisition needs to know of a driver to judge its part of the configuration. */
+export interface DriverSchema {
+  readonly name: string;
+  readonly settings: z.ZodType;
+}
 
-/** `[[machine]]` tables of a gateway's configuration. */
-export const machineSettings = z.object({
-  id: name().describe('the machine as partners know it'),
-  stream: z.array(stream).min(1).max(64),
-});
+const common = {
+  name: name().describe('name of the stream'),
+  interval: duration({ least: '0ms', most: '1d' })
+    .default(1000)
+    .describe('time from one sample to the next; 0ms reads as fast as the source gives'),
+  phase: duration({ least: '0ms', most: '1d' }).default(0).describe('shifts the samples within the interval'),
+};
 
-export type MachineSettings = z.output<typeof machineSettings>;
+function streamSettings(drivers: readonly DriverSchema[]) {
+  const forms = drivers.map((driver) =>
+    z
+      .object({ driver: z.literal(driver.name), ...common, settings: driver.settings })
+      .transform(({ interval, phase, ...rest }) => ({ ...rest, intervalMs: interval, phaseMs: phase })),
+  );
+  const [first, ...others] = forms;
+  if (!first) throw new Error('a configuration needs at least one driver to choose from');
+  return z.discriminatedUnion('driver', [first, ...others]);
+}
+
+/** `[[machine]]` tables of a gateway's configuration, each stream judged by the driver that it names. */
+export function machineSettings(drivers: readonly DriverSchema[]) {
+  return z.object({
+    id: name().describe('the machine as partners know it'),
+    stream: z.array(streamSettings(drivers)).min(1).max(64),
+  });
+}
+
+export type MachineSettings = z.output<ReturnType<typeof machineSettings>>;
 export type StreamSettings = MachineSettings['stream'][number];

@@ -18,7 +18,10 @@ export interface SensorLike {
 
 /** Where readings go. */
 export interface StreamSink {
-  sample(values: readonly number[], time?: number): { readonly sequence: number; readonly durable: Promise<void> };
+  sample(
+    values: readonly number[],
+    time?: number,
+  ): { readonly sequence: number; readonly durable: Promise<void> };
   event(event: 'failure' | 'repair', sequence: number): Promise<void>;
   /** Samples are missing, and why. */
   gap(reason: string, since: number, missed: number): Promise<void>;
@@ -111,7 +114,9 @@ export function createStreamRunner(
     // A gap that lasts is named again and again: who watches the gateway sees that it is alive, its sensor not.
     if (Date.now() - named < NAME_GAP_MS) return;
     named = Date.now();
-    sink.gap(trouble, troubleSince, missed).catch((failed: Error) => log('warn', `${label}: ${failed.message}`));
+    sink
+      .gap(trouble, troubleSince, missed)
+      .catch((failed: Error) => log('warn', `${label}: ${failed.message}`));
   }
 
   async function session(signal: AbortSignal): Promise<'end' | 'stopped'> {

@@ -26,7 +26,9 @@ export function askDaemon(
       socket.destroy();
       finish();
     };
-    socket.setTimeout(limitMs, () => end(() => reject(new Error(`the daemon at ${path} does not answer within ${limitMs} ms`))));
+    socket.setTimeout(limitMs, () =>
+      end(() => reject(new Error(`the daemon at ${path} does not answer within ${limitMs} ms`))),
+    );
     socket.setEncoding('utf8');
     socket.once('connect', () => socket.write(`${JSON.stringify({ command, arguments: given })}\n`));
     socket.once('error', (error: NodeJS.ErrnoException) => end(() => reject(explain(path, error))));
@@ -51,10 +53,14 @@ export function askDaemon(
 
 function explain(path: string, error: NodeJS.ErrnoException): Error {
   if (error.code === 'ENOENT' || error.code === 'ECONNREFUSED') {
-    return Object.assign(new Error(`no kosmos daemon runs at ${path}`, { cause: error }), { name: 'NoDaemon' as const });
+    return Object.assign(new Error(`no kosmos daemon runs at ${path}`, { cause: error }), {
+      name: 'NoDaemon' as const,
+    });
   }
   if (error.code === 'EACCES') {
-    return new Error(`the control socket ${path} may not be used by this user; join the group kosmos`, { cause: error });
+    return new Error(`the control socket ${path} may not be used by this user; join the group kosmos`, {
+      cause: error,
+    });
   }
   return new Error(`the control socket ${path} cannot be used: ${error.message}`, { cause: error });
 }

@@ -15,7 +15,12 @@ export const MAX_LINE = 4 * 1024 * 1024;
 /** @throws Error when the line is no request. */
 export function parseRequest(line: string): ControlRequest {
   const value: unknown = JSON.parse(line);
-  if (typeof value !== 'object' || value === null || !('command' in value) || typeof value.command !== 'string') {
+  if (
+    typeof value !== 'object' ||
+    value === null ||
+    !('command' in value) ||
+    typeof value.command !== 'string'
+  ) {
     throw new Error('a request is {"command": name, "arguments": {...}}');
   }
   const given = 'arguments' in value ? value.arguments : {};

@@ -35,7 +35,8 @@ export function createControl(path: string, handlers: Readonly<Record<string, Co
       if (pending.length > MAX_LINE) socket.destroy();
       const lines = pending.split('\n');
       pending = lines.pop() ?? '';
-      for (const line of lines) void answer(line).then((response) => socket.write(`${JSON.stringify(response)}\n`));
+      for (const line of lines)
+        void answer(line).then((response) => socket.write(`${JSON.stringify(response)}\n`));
     });
   }
 
@@ -43,7 +44,8 @@ export function createControl(path: string, handlers: Readonly<Record<string, Co
     try {
       const request = parseRequest(line);
       const handler = Object.hasOwn(handlers, request.command) ? handlers[request.command] : undefined;
-      if (!handler) throw new Error(`the daemon knows no command ${request.command}; is it of another version?`);
+      if (!handler)
+        throw new Error(`the daemon knows no command ${request.command}; is it of another version?`);
       return { ok: true, value: await handler(request.arguments) };
     } catch (error) {
       return { ok: false, error: (error as Error).message };

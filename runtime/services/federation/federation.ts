@@ -38,7 +38,11 @@ export interface Federation {
   start(): void;
   stop(): Promise<void>;
   /** Answers a peer's request; undefined for a path that is not this room's. */
-  handle(peer: string, path: string, body: Uint8Array): Promise<{ status: number; body: Uint8Array }> | undefined;
+  handle(
+    peer: string,
+    path: string,
+    body: Uint8Array,
+  ): Promise<{ status: number; body: Uint8Array }> | undefined;
   status(): FederationStatus;
 }
 
@@ -93,7 +97,12 @@ export function createFederation(given: FederationOptions): Federation {
       };
       waiting = undefined;
       retryMs = FIRST_RETRY_MS;
-      log('info', outcome ? `round ${outcome.manifest.round}: model ${model.head.version} from ${outcome.contributors.length} gateways` : `caught up with model ${model.head.version}`);
+      log(
+        'info',
+        outcome
+          ? `round ${outcome.manifest.round}: model ${model.head.version} from ${outcome.contributors.length} gateways`
+          : `caught up with model ${model.head.version}`,
+      );
       given.onModel(memory.recent());
     });
     adopting = mine.catch(() => undefined);
@@ -106,7 +115,8 @@ export function createFederation(given: FederationOptions): Federation {
     const model = memory.model();
     if (head.version <= model.head.version) return;
     const outcome = resolveRecord(record, model.parameters, given.model, parties);
-    if (outcome.head.version !== head.version) throw new Error('the votes are for another version than the record');
+    if (outcome.head.version !== head.version)
+      throw new Error('the votes are for another version than the record');
     await adopt({ head: outcome.head, parameters: outcome.parameters, votes }, outcome);
   }
 
@@ -153,7 +163,8 @@ export function createFederation(given: FederationOptions): Federation {
 
   /** How long this gateway keeps still before it leads `round`: the voters before it in the turn go first. */
   function patience(round: number): number {
-    let wait = waiting === undefined ? terms.federation.interval : Math.max(terms.federation.interval, retryMs);
+    let wait =
+      waiting === undefined ? terms.federation.interval : Math.max(terms.federation.interval, retryMs);
     for (let before = memory.promised() + 1; before < round; before++) {
       wait += given.connected(leaderOf(parties, before)) ? TAKEOVER_IDLE_MS : TAKEOVER_GONE_MS;
     }
@@ -172,7 +183,9 @@ export function createFederation(given: FederationOptions): Federation {
     const now = performance.now();
     if (now - lastGossip > GOSSIP_MS) {
       lastGossip = now;
-      const connected = parties.all.filter((party) => party.name !== parties.self && given.connected(party.name));
+      const connected = parties.all.filter(
+        (party) => party.name !== parties.self && given.connected(party.name),
+      );
       const peer = connected[Math.floor(Math.random() * connected.length)];
       if (peer) void catchUp(peer.name);
     }
@@ -196,7 +209,9 @@ export function createFederation(given: FederationOptions): Federation {
     return Math.max(wait, 2 * terms.federation.phaseLimit);
   }
 
-  const handlers: Readonly<Record<string, (peer: string, body: Uint8Array) => Promise<Uint8Array | undefined>>> = {
+  const handlers: Readonly<
+    Record<string, (peer: string, body: Uint8Array) => Promise<Uint8Array | undefined>>
+  > = {
     [PATH.prepare]: (peer, body) => participant.prepare(peer, body),
     [PATH.manifest]: async (peer, body) => {
       await participant.manifest(peer, body);

@@ -44,7 +44,14 @@ export function createLeader(options: FederationOptions): Leader {
   const { parties, memory, signer, log } = options;
   const { terms, hash: agreement } = parties.agreement;
   const phaseLimitMs = terms.federation.phaseLimit;
-  let gathering: { readonly manifest: Manifest; readonly hash: Uint8Array; readonly reports: Map<string, Uint8Array>; readonly declined: Set<string> } | undefined;
+  let gathering:
+    | {
+        readonly manifest: Manifest;
+        readonly hash: Uint8Array;
+        readonly reports: Map<string, Uint8Array>;
+        readonly declined: Set<string>;
+      }
+    | undefined;
   let progress = '';
 
   /** Asks all of `names` at once. An answer that is not 200 is an answer all the same. */
@@ -62,9 +69,16 @@ export function createLeader(options: FederationOptions): Leader {
     );
   }
 
-  async function prepare(round: number): Promise<{ readonly promises: ReadonlyMap<string, Promised> } | LeadResult> {
+  async function prepare(
+    round: number,
+  ): Promise<{ readonly promises: ReadonlyMap<string, Promised> } | LeadResult> {
     const message = messages.prepare.seal(signer, { round, head: memory.model().head });
-    const answers = await ask(parties.all.map((party) => party.name), PATH.prepare, message, SHORT_LIMIT_MS);
+    const answers = await ask(
+      parties.all.map((party) => party.name),
+      PATH.prepare,
+      message,
+      SHORT_LIMIT_MS,
+    );
     const promises = new Map<string, Promised>();
     for (const answer of answers) {
       if (answer.kind === 'ok') {
@@ -73,13 +87,19 @@ export function createLeader(options: FederationOptions): Leader {
       } else if (answer.status === 410) return { kind: 'outrun', promised: 0, newerAt: answer.from };
       else if (answer.status === 412) {
         const promised = Number(answer.why);
-        if (Number.isSafeInteger(promised) && promised >= round) return { kind: 'outrun', promised, newerAt: undefined };
+        if (Number.isSafeInteger(promised) && promised >= round)
+          return { kind: 'outrun', promised, newerAt: undefined };
       }
     }
     const votes = parties.voters.filter((voter) => promises.has(voter.name)).length;
     if (votes < parties.quorum) {
-      const missing = answers.flatMap((answer) => (answer.kind === 'no' ? [`${answer.from} (${shorten(answer.why)})`] : []));
-      return { kind: 'waiting', why: `${votes} of ${parties.voters.length} members answer, ${parties.quorum} are needed; missing: ${missing.join(', ')}` };
+      const missing = answers.flatMap((answer) =>
+        answer.kind === 'no' ? [`${answer.from} (${shorten(answer.why)})`] : [],
+      );
+      return {
+        kind: 'waiting',
+        why: `${votes} of ${parties.voters.length} members answer, ${parties.quorum} are needed; missing: ${missing.join(', ')}`,
+      };
     }
     return { promises };
   }
@@ -89,7 +109,9 @@ export function createLeader(options: FederationOptions): Leader {
     const unready = [...promises].filter(([, promise]) => promise.unready !== '');
     const reasons = unready.map(([name, promise]) => `${name}: ${promise.unready}`).join('; ');
     if (unready.some(([, promise]) => promise.waiting)) return { kind: 'waiting', why: reasons };
-    const cohort = parties.all.map((party) => party.name).filter((name) => promises.get(name)?.unready === '');
+    const cohort = parties.all
+      .map((party) => party.name)
+      .filter((name) => promises.get(name)?.unready === '');
     const members = membersAmong(parties, cohort);
     if (members < terms.federation.minimumBatch) {
       const why = `${members} members can contribute, ${terms.federation.minimumBatch} are needed`;
@@ -123,7 +145,12 @@ export function createLeader(options: FederationOptions): Leader {
     return sortReports([...reports].map(([contributor, reportHash]) => ({ contributor, reportHash })));
   }
 
-  async function collect(names: readonly string[], path: string, body: Uint8Array, what: string): Promise<readonly Signed[]> {
+  async function collect(
+    names: readonly string[],
+    path: string,
+    body: Uint8Array,
+    what: string,
+  ): Promise<readonly Signed[]> {
     const answers = await ask(names, path, body, Math.min(phaseLimitMs, 20_000));
     return answers.map((answer) => {
       if (answer.kind === 'ok') return { from: answer.from, bytes: answer.body };
@@ -144,7 +171,12 @@ export function createLeader(options: FederationOptions): Leader {
     const sealed = messages.manifest.seal(signer, manifest);
     gathering = { manifest, hash: manifestHash(manifest), reports: new Map(), declined: new Set() };
     await collect(manifest.committee, PATH.manifest, sealed, 'the word on the manifest');
-    await ask(cohort.filter((name) => !manifest.committee.includes(name)), PATH.manifest, sealed, SHORT_LIMIT_MS);
+    await ask(
+      cohort.filter((name) => !manifest.committee.includes(name)),
+      PATH.manifest,
+      sealed,
+      SHORT_LIMIT_MS,
+    );
     const reports = await gather(manifest, signal);
     const contributors = reports.map((report) => report.contributor);
     if (membersAmong(parties, contributors) < terms.federation.minimumBatch) {
@@ -152,7 +184,12 @@ export function createLeader(options: FederationOptions): Leader {
     }
     progress = 'signing the set';
     const unsigned = encodeSet({ round, reports, signatures: [] });
-    const signatures = await collect(signersOf(manifest, contributors), PATH.set, unsigned, 'the signature of the set');
+    const signatures = await collect(
+      signersOf(manifest, contributors),
+      PATH.set,
+      unsigned,
+      'the signature of the set',
+    );
     progress = 'adding up';
     const opened = encodeSet({ round, reports, signatures });
     const aggregates = await collect(manifest.committee, PATH.open, opened, 'the aggregate share');
@@ -163,15 +200,24 @@ export function createLeader(options: FederationOptions): Leader {
     progress = 'voting';
     const names = parties.voters.map((voter) => voter.name);
     const answers = await ask(names, PATH.record, encodeBallot(round, record), SHORT_LIMIT_MS * 2);
-    const votes = answers.flatMap((answer) => (answer.kind === 'ok' ? [{ from: answer.from, bytes: answer.body }] : []));
+    const votes = answers.flatMap((answer) =>
+      answer.kind === 'ok' ? [{ from: answer.from, bytes: answer.body }] : [],
+    );
     if (votes.length < parties.quorum) {
-      const why = answers.flatMap((answer) => (answer.kind === 'no' ? [`${answer.from}: ${shorten(answer.why)}`] : []));
+      const why = answers.flatMap((answer) =>
+        answer.kind === 'no' ? [`${answer.from}: ${shorten(answer.why)}`] : [],
+      );
       return { kind: 'void', why: `${votes.length} of ${parties.quorum} votes (${why.join('; ')})` };
     }
     const commit = encodeCommit(record, votes);
     // Itself first: if it falls over now, its own restart knows the model, and the others ask for it.
     await options.request(parties.self, PATH.commit, commit);
-    await ask(parties.all.map((party) => party.name).filter((name) => name !== parties.self), PATH.commit, commit, SHORT_LIMIT_MS * 2);
+    await ask(
+      parties.all.map((party) => party.name).filter((name) => name !== parties.self),
+      PATH.commit,
+      commit,
+      SHORT_LIMIT_MS * 2,
+    );
     return { kind: 'committed' };
   }
 
@@ -204,13 +250,15 @@ export function createLeader(options: FederationOptions): Leader {
     },
     contributed(from, body) {
       const word: Contributed = messages.contributed.open(body, parties, from);
-      if (!gathering || !equalBytes(word.manifest, gathering.hash)) throw new Error(`${from} contributed to no round in hand`);
+      if (!gathering || !equalBytes(word.manifest, gathering.hash))
+        throw new Error(`${from} contributed to no round in hand`);
       if (!gathering.manifest.cohort.includes(from)) throw new Error(`${from} is not in the cohort`);
       if (!gathering.reports.has(from)) gathering.reports.set(from, word.report);
     },
     declined(from, body) {
       const round = decodeRelease(body);
-      if (gathering?.manifest.round === round && gathering.manifest.cohort.includes(from)) gathering.declined.add(from);
+      if (gathering?.manifest.round === round && gathering.manifest.cohort.includes(from))
+        gathering.declined.add(from);
     },
     progress: () => progress,
   };

@@ -53,14 +53,20 @@ export async function openMemory(
   keep: number,
 ): Promise<Memory> {
   const section = journal.section(`federation/${agreementHash}`);
-  const first: CertifiedModel = { head: { version: 0, hash: modelHash(model, initial) }, parameters: initial, votes: [] };
+  const first: CertifiedModel = {
+    head: { version: 0, hash: modelHash(model, initial) },
+    parameters: initial,
+    votes: [],
+  };
   const models: CertifiedModel[] = [];
   for await (const [key, value] of section.entries({ prefix: MODEL })) {
     models.push(decodeModel(unordered(key.slice(MODEL.length)), value, model));
   }
   if (models.length === 0) models.push(first);
   let promised = await section.get('promised').then((value) => (value ? decodeCounter(value) : 0));
-  let accepted = await section.get('accepted').then((value) => (value && value.length > 1 ? decodePair(value) : undefined));
+  let accepted = await section
+    .get('accepted')
+    .then((value) => (value && value.length > 1 ? decodePair(value) : undefined));
   let signed = await section.get('set').then((value) => (value ? decodePair(value) : undefined));
   const encodePair = (round: number, bytes: Uint8Array) => encodeCbor([round, bytes]);
 
@@ -129,7 +135,9 @@ function encodeParameters(parameters: Float64Array): Uint8Array {
 
 function decodeParameters(bytes: Uint8Array): Float64Array {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  return Float64Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) => view.getFloat64(index * 8, true));
+  return Float64Array.from({ length: Math.floor(bytes.length / 8) }, (_, index) =>
+    view.getFloat64(index * 8, true),
+  );
 }
 
 function decodeCounter(bytes: Uint8Array): number {
@@ -138,5 +146,8 @@ function decodeCounter(bytes: Uint8Array): number {
 
 function decodePair(bytes: Uint8Array): { readonly round: number; readonly bytes: Uint8Array } {
   const fields = fieldsOf(decodeCbor(bytes), 2, 'federation state');
-  return { round: safeInteger(fields[0], 'federation state: round'), bytes: byteString(fields[1], 'federation state') };
+  return {
+    round: safeInteger(fields[0], 'federation state: round'),
+    bytes: byteString(fields[1], 'federation state'),
+  };
 }

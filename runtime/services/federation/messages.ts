@@ -78,7 +78,8 @@ function unseal(bytes: Uint8Array, type: MessageType, arity: number, parties: Pa
     throw decodeError(`${type}: not signed by ${from}`);
   }
   const fields = fieldsOf(decodeCbor(message.payload), arity + 2, type);
-  if (fields[0] !== KIND.federation || fields[1] !== TYPE[type]) throw decodeError(`${type}: another kind of message`);
+  if (fields[0] !== KIND.federation || fields[1] !== TYPE[type])
+    throw decodeError(`${type}: another kind of message`);
   return fields.slice(2);
 }
 
@@ -90,7 +91,8 @@ function readHead(version: CborValue | undefined, parameters: CborValue | undefi
 
 export const messages = {
   prepare: {
-    seal: (signer: Sign1Signer, { round, head }: Prepare) => seal(signer, 'prepare', [round, head.version, head.hash]),
+    seal: (signer: Sign1Signer, { round, head }: Prepare) =>
+      seal(signer, 'prepare', [round, head.version, head.hash]),
     open(bytes: Uint8Array, parties: Parties, from: string): Prepare {
       const fields = unseal(bytes, 'prepare', 3, parties, from);
       return { round: safeInteger(fields[0], 'prepare: round'), head: readHead(fields[1], fields[2]) };
@@ -135,10 +137,14 @@ export const messages = {
     },
   },
   contributed: {
-    seal: (signer: Sign1Signer, { manifest, report }: Contributed) => seal(signer, 'contributed', [manifest, report]),
+    seal: (signer: Sign1Signer, { manifest, report }: Contributed) =>
+      seal(signer, 'contributed', [manifest, report]),
     open(bytes: Uint8Array, parties: Parties, from: string): Contributed {
       const fields = unseal(bytes, 'contributed', 2, parties, from);
-      return { manifest: hash(fields[0], 'contributed: manifest'), report: hash(fields[1], 'contributed: report') };
+      return {
+        manifest: hash(fields[0], 'contributed: manifest'),
+        report: hash(fields[1], 'contributed: report'),
+      };
     },
   },
   set: {

@@ -1,6 +1,7 @@
 /** What the federation needs of the rest of the house; the roof hands it in. */
-import type { Sign1Signer } from '../../core/encoding/cose.ts';
+
 import type { CborValue } from '../../core/encoding/cbor.ts';
+import type { Sign1Signer } from '../../core/encoding/cose.ts';
 import type { ModelSpec } from '../../core/learning/model.ts';
 import type { CertifiedModel, Memory } from './memory.ts';
 import type { Parties } from './parties.ts';
@@ -18,7 +19,12 @@ export interface Learner {
    * The change of the parameters that this gateway's data ask for, already private: budget charged, noise added.
    * @throws Error when it cannot be had; then nothing leaves the gateway.
    */
-  update(round: number, version: number, parameters: Float64Array, signal: AbortSignal): Promise<Float64Array>;
+  update(
+    round: number,
+    version: number,
+    parameters: Float64Array,
+    signal: AbortSignal,
+  ): Promise<Float64Array>;
 }
 
 export interface FederationOptions {

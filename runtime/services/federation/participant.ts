@@ -94,7 +94,8 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     if (!current || current.manifest.round !== round || memory.promised() !== round) {
       throw refuse(409, `round ${round} is not the one this gateway is in`);
     }
-    if (from !== undefined && from !== current.manifest.leader) throw refuse(403, `${from} does not lead round ${round}`);
+    if (from !== undefined && from !== current.manifest.leader)
+      throw refuse(403, `${from} does not lead round ${round}`);
     return current;
   }
 
@@ -112,7 +113,12 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     const { manifest } = round;
     active('training');
     const started = performance.now();
-    const update = await learner.update(manifest.round, manifest.head.version, memory.model().parameters, round.abort.signal);
+    const update = await learner.update(
+      manifest.round,
+      manifest.head.version,
+      memory.model().parameters,
+      round.abort.signal,
+    );
     if (round.abort.signal.aborted) throw new Error('the round was given up meanwhile');
     const vector = encodeFixedPoint(update, { bound: updateBound, fractionBits }, randomBytes);
     // Durable before its first share leaves: after that, only this very vector may be tried again.
@@ -126,14 +132,19 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     active('waiting for the others');
     const word = messages.contributed.seal(signer, { manifest: round.hash, report: round.ownReport });
     await send(manifest.leader, PATH.contributed, word);
-    log('info', `round ${manifest.round}: contributed after ${((performance.now() - started) / 1000).toFixed(1)} s`);
+    log(
+      'info',
+      `round ${manifest.round}: contributed after ${((performance.now() - started) / 1000).toFixed(1)} s`,
+    );
   }
 
   /** Tells the leader not to wait; why is nobody else's business. */
   function decline({ manifest }: Current): void {
     options
       .request(manifest.leader, PATH.decline, encodeRelease(manifest.round))
-      .catch((error: Error) => log('warn', `round ${manifest.round}: cannot tell its leader: ${error.message}`));
+      .catch((error: Error) =>
+        log('warn', `round ${manifest.round}: cannot tell its leader: ${error.message}`),
+      );
   }
 
   async function deliver(holder: string, report: ReportShare, round: Current): Promise<void> {
@@ -156,13 +167,16 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
   /** The set of a request, after checking that it is made of what this gateway sent and holds. */
   function checkSet(body: SetBody, round: Current): AcceptedSet {
     const { manifest } = round;
-    const set: AcceptedSet = { context: { agreement, round: manifest.round, attempt: 0 }, reports: body.reports };
+    const set: AcceptedSet = {
+      context: { agreement, round: manifest.round, attempt: 0 },
+      reports: body.reports,
+    };
     const names = body.reports.map((report) => report.contributor);
-    if (!signersOf(manifest, names).includes(parties.self)) throw refuse(403, 'this gateway is not in the set');
+    if (!signersOf(manifest, names).includes(parties.self))
+      throw refuse(403, 'this gateway is not in the set');
     for (const { contributor, reportHash: hash } of body.reports) {
       if (!manifest.cohort.includes(contributor)) throw refuse(409, `${contributor} is not in the cohort`);
-      const known =
-        contributor === parties.self ? round.ownReport : reportOf(round.shares.get(contributor));
+      const known = contributor === parties.self ? round.ownReport : reportOf(round.shares.get(contributor));
       const holds = contributor === parties.self || manifest.committee.includes(parties.self);
       if (holds && !(known && equalBytes(known, hash))) {
         throw refuse(409, `the report of ${contributor} is not the one known here`);
@@ -200,7 +214,13 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
         if (equalBytes(current.hash, hash)) return;
         throw refuse(409, `round ${manifest.round} has another manifest here already`);
       }
-      const round: Current = { manifest, hash, shares: new Map(), abort: new AbortController(), ownReport: undefined };
+      const round: Current = {
+        manifest,
+        hash,
+        shares: new Map(),
+        abort: new AbortController(),
+        ownReport: undefined,
+      };
       current = round;
       active('in a round');
       if (!manifest.cohort.includes(parties.self)) return;
@@ -216,18 +236,23 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
       const message = decodeReportShare(body);
       const { context } = message;
       if (context.contributor !== from) throw refuse(403, `${from} sent a share of ${context.contributor}`);
-      if (!equalBytes(context.agreement, agreement) || context.attempt !== 0) throw refuse(409, 'another agreement or attempt');
+      if (!equalBytes(context.agreement, agreement) || context.attempt !== 0)
+        throw refuse(409, 'another agreement or attempt');
       if (context.round > memory.promised() || (context.round === memory.promised() && !current)) {
         throw refuse(TOO_EARLY, `round ${context.round} has not begun here`);
       }
       const round = inRound(context.round);
       const holders = message.holders.map((commitment) => commitment.holder);
       if (!round.manifest.cohort.includes(from)) throw refuse(403, `${from} is not in the cohort`);
-      if (holders.join('\n') !== holdersFor(round.manifest, from).join('\n')) throw refuse(409, 'the holders are not the committee');
-      if (holders[message.holderIndex] !== parties.self) throw refuse(409, 'this share is for another gateway');
-      if (message.length !== parameterCount(options.model)) throw refuse(409, `${message.length} values do not fit the model`);
+      if (holders.join('\n') !== holdersFor(round.manifest, from).join('\n'))
+        throw refuse(409, 'the holders are not the committee');
+      if (holders[message.holderIndex] !== parties.self)
+        throw refuse(409, 'this share is for another gateway');
+      if (message.length !== parameterCount(options.model))
+        throw refuse(409, `${message.length} values do not fit the model`);
       const before = round.shares.get(from);
-      if (before && !equalBytes(reportHash(before), reportHash(message))) throw refuse(409, `${from} sent another report before`);
+      if (before && !equalBytes(reportHash(before), reportHash(message)))
+        throw refuse(409, `${from} sent another report before`);
       round.shares.set(from, message);
       lastActivity = performance.now();
     },
@@ -252,7 +277,8 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
       if (signed?.round !== proposed.round || !equalBytes(signed.set, hash)) {
         throw refuse(409, 'this is not the set that was signed here');
       }
-      if (!round.manifest.committee.includes(parties.self)) throw refuse(403, 'this gateway is not on the committee');
+      if (!round.manifest.committee.includes(parties.self))
+        throw refuse(403, 'this gateway is not on the committee');
       const contributors = set.reports.map((report) => report.contributor);
       checkSetSignatures(proposed, round.manifest, hash, contributors, parties);
       active('adding up');
@@ -272,7 +298,8 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
       if (round !== memory.promised()) throw refuse(412, `${memory.promised()}`);
       const model = memory.model();
       const outcome = resolveRecord(record, model.parameters, options.model, parties);
-      if (outcome.manifest.head.version !== model.head.version) throw refuse(410, `model ${model.head.version} is known here already`);
+      if (outcome.manifest.head.version !== model.head.version)
+        throw refuse(410, `model ${model.head.version} is known here already`);
       await memory.accept({ round, record });
       active('voted');
       return messages.vote.seal(signer, { agreement, round, head: outcome.head, record: outcome.recordHash });

@@ -30,7 +30,9 @@ export function createParties(agreement: Agreement, self: string): Parties {
     const key = gateway.endorsement.publicKeys.sample;
     return { name: gateway.name, member: gateway.member, keyId: keyIdOf(key), verify: createVerifier(key) };
   });
-  const voters = agreement.members.flatMap((member) => all.find((party) => party.member === member.name) ?? []);
+  const voters = agreement.members.flatMap(
+    (member) => all.find((party) => party.member === member.name) ?? [],
+  );
   return {
     agreement,
     self,

@@ -82,7 +82,8 @@ export function checkManifest(manifest: Manifest, parties: Parties): void {
     fail(`the cohort has fewer than ${terms.federation.minimumBatch} members`);
   }
   const committee = drawCommittee(parties, manifest.round, manifest.cohort);
-  if (committee.join('\n') !== manifest.committee.join('\n')) fail('the committee is not the one that was drawn');
+  if (committee.join('\n') !== manifest.committee.join('\n'))
+    fail('the committee is not the one that was drawn');
 }
 
 /** The gateways that keep shares of a contributor: the committee without itself. */
@@ -95,11 +96,17 @@ export function holdersFor(manifest: Manifest, contributor: string): readonly st
  * @param before the parameters the round started from.
  * @throws Error that names what is wrong with it.
  */
-export function resolveRecord(bytes: Uint8Array, before: Float64Array, model: ModelSpec, parties: Parties): Outcome {
+export function resolveRecord(
+  bytes: Uint8Array,
+  before: Float64Array,
+  model: ModelSpec,
+  parties: Parties,
+): Outcome {
   const record = decodeRecord(bytes);
   const manifest = messages.manifest.open(record.manifest.bytes, parties, record.manifest.from);
   checkManifest(manifest, parties);
-  if (record.manifest.from !== manifest.leader) throw new Error('round record: the manifest is not its leader’s');
+  if (record.manifest.from !== manifest.leader)
+    throw new Error('round record: the manifest is not its leader’s');
   if (!equalBytes(modelHash(model, before), manifest.head.hash)) {
     throw new Error(`round record: it is for another model of version ${manifest.head.version}`);
   }
@@ -116,21 +123,31 @@ export function resolveRecord(bytes: Uint8Array, before: Float64Array, model: Mo
 }
 
 /** The aggregate shares: one from each of the committee, all of the same set, which is one of this round. */
-function openAggregates(record: RoundRecord, manifest: Manifest, parties: Parties): readonly AggregateShare[] {
+function openAggregates(
+  record: RoundRecord,
+  manifest: Manifest,
+  parties: Parties,
+): readonly AggregateShare[] {
   const shares = manifest.committee.map((holder) => {
     const signed = record.aggregates.find((candidate) => candidate.from === holder);
     if (!signed) throw decodeError(`round record: no aggregate share of ${holder}`);
     const share = decodeAggregateShare(messages.aggregate.open(signed.bytes, parties, holder));
-    if (share.holder !== holder) throw decodeError(`round record: ${holder} signed a share of ${share.holder}`);
+    if (share.holder !== holder)
+      throw decodeError(`round record: ${holder} signed a share of ${share.holder}`);
     return share;
   });
-  if (record.aggregates.length !== shares.length) throw decodeError('round record: an aggregate share too many');
+  if (record.aggregates.length !== shares.length)
+    throw decodeError('round record: an aggregate share too many');
   const setHash = acceptedSetHash(shares[0]!.set);
   if (shares.some((share) => !equalBytes(acceptedSetHash(share.set), setHash))) {
     throw decodeError('round record: the committee added up different sets');
   }
   const { context, reports } = shares[0]!.set;
-  if (!equalBytes(context.agreement, manifest.agreement) || context.round !== manifest.round || context.attempt !== 0) {
+  if (
+    !equalBytes(context.agreement, manifest.agreement) ||
+    context.round !== manifest.round ||
+    context.attempt !== 0
+  ) {
     throw decodeError('round record: the accepted set is of another round');
   }
   const names = reports.map((report) => report.contributor);
@@ -176,7 +193,8 @@ export function checkVotes(votes: readonly Signed[], parties: Parties): ModelHea
   const reference = messages.vote.open(first.bytes, parties, first.from);
   const voters = new Set<string>();
   for (const { from, bytes } of votes) {
-    if (!parties.voters.some((voter) => voter.name === from)) throw decodeError(`certificate: ${from} has no vote`);
+    if (!parties.voters.some((voter) => voter.name === from))
+      throw decodeError(`certificate: ${from} has no vote`);
     const vote = messages.vote.open(bytes, parties, from);
     const same =
       vote.round === reference.round &&

@@ -39,7 +39,10 @@ export function decodeSet(bytes: Uint8Array): SetBody {
     round: safeInteger(fields[0], 'set: round'),
     reports: list(fields[1], MAX_GATEWAYS, 'set: reports').map((row) => {
       const [contributor, hash] = fieldsOf(row, 2, 'set: report');
-      return { contributor: text(contributor, 'set: contributor'), reportHash: byteString(hash, 'set: report hash', 32) };
+      return {
+        contributor: text(contributor, 'set: contributor'),
+        reportHash: byteString(hash, 'set: report hash', 32),
+      };
     }),
     signatures: list(fields[2], MAX_GATEWAYS, 'set: signatures').map(decodeSigned),
   };
@@ -59,7 +62,10 @@ export function encodeCommit(record: Uint8Array, votes: readonly Signed[]): Uint
   return encodeCbor([record, votes.map(encodeSigned)]);
 }
 
-export function decodeCommit(bytes: Uint8Array): { readonly record: Uint8Array; readonly votes: readonly Signed[] } {
+export function decodeCommit(bytes: Uint8Array): {
+  readonly record: Uint8Array;
+  readonly votes: readonly Signed[];
+} {
   const fields = fieldsOf(decodeCbor(bytes), 2, 'commit');
   return {
     record: byteString(fields[0], 'commit: record'),

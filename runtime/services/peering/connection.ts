@@ -180,7 +180,11 @@ function exchange(
       readAll(stream, maxBytes)
         .then((answer) => {
           clearTimeout(deadline);
-          resolve({ status: Number(headers[':status']), body: answer, contentType: String(headers['content-type'] ?? '') });
+          resolve({
+            status: Number(headers[':status']),
+            body: answer,
+            contentType: String(headers['content-type'] ?? ''),
+          });
         })
         .catch((error: Error) => {
           stream.close(constants.NGHTTP2_CANCEL);

@@ -37,6 +37,10 @@ export async function readAll(stream: Readable, limit: number): Promise<Uint8Arr
   return Buffer.concat(chunks);
 }
 
-export function textResponse(status: number, text: string, contentType = 'text/plain; charset=utf-8'): PeerResponse {
+export function textResponse(
+  status: number,
+  text: string,
+  contentType = 'text/plain; charset=utf-8',
+): PeerResponse {
   return { status, body: new TextEncoder().encode(text), contentType };
 }

@@ -55,11 +55,17 @@ export function createPeering(options: PeeringOptions): Peering {
     const peer = key && peers.find((candidate) => equalBytes(candidate.tlsKey, key));
     if (!peer || socket.alpnProtocol !== 'h2') {
       refused += 1;
-      log('warn', `refused a connection from ${socket.remoteAddress}: ${key ? 'its key is not in the agreement' : 'it showed no Ed25519 certificate'}`);
+      log(
+        'warn',
+        `refused a connection from ${socket.remoteAddress}: ${key ? 'its key is not in the agreement' : 'it showed no Ed25519 certificate'}`,
+      );
       socket.destroy();
       return;
     }
-    const session = performServerHandshake(socket, { maxSessionMemory: 64, settings: { maxConcurrentStreams: MAX_STREAMS } });
+    const session = performServerHandshake(socket, {
+      maxSessionMemory: 64,
+      settings: { maxConcurrentStreams: MAX_STREAMS },
+    });
     sessions.add(session);
     session.on('error', (error) => log('warn', `connection from ${peer.name}: ${error.message}`));
     session.on('close', () => sessions.delete(session));
@@ -111,7 +117,12 @@ export function createPeering(options: PeeringOptions): Peering {
       for (const peer of peers) {
         connections.set(
           peer.name,
-          openConnection(peer, { context, requestLimitMs: settings.requestLimitMs, maxMessageBytes: settings.maxMessageBytes, log }),
+          openConnection(peer, {
+            context,
+            requestLimitMs: settings.requestLimitMs,
+            maxMessageBytes: settings.maxMessageBytes,
+            log,
+          }),
         );
       }
     },
@@ -147,7 +158,9 @@ function listen(server: Server, host: string, port: number): Promise<void> {
     server.once('error', (error: NodeJS.ErrnoException) => {
       const where = `${host}:${port}`;
       if (error.code === 'EADDRINUSE') {
-        reject(new Error(`port ${where} is in use by another program; stop it, or set another [peering] listen`));
+        reject(
+          new Error(`port ${where} is in use by another program; stop it, or set another [peering] listen`),
+        );
       } else if (error.code === 'EADDRNOTAVAIL') {
         reject(new Error(`${host} is not an address of this machine; set another [peering] listen`));
       } else reject(new Error(`cannot listen on ${where}: ${error.message}`));

@@ -4,11 +4,18 @@ import { duration, hostPort } from '../../state/settings/units.ts';
 /** The `[peering]` part of a gateway's configuration. */
 export const peeringSettings = z
   .object({
-    listen: hostPort({ defaultPort: 7400 }).describe('address and port at which the other gateways reach this one'),
+    listen: hostPort({ defaultPort: 7400 }).describe(
+      'address and port at which the other gateways reach this one',
+    ),
     requestLimit: duration({ least: '100ms', most: '10m' })
       .default(20_000)
       .describe('how long a peer may take to answer'),
-    maxMessageBytes: z.int().min(65_536).max(1_073_741_824).default(67_108_864).describe('the largest message taken from a peer'),
+    maxMessageBytes: z
+      .int()
+      .min(65_536)
+      .max(1_073_741_824)
+      .default(67_108_864)
+      .describe('the largest message taken from a peer'),
   })
   .transform(({ requestLimit, ...rest }) => ({ ...rest, requestLimitMs: requestLimit }));
 

@@ -19,6 +19,7 @@ export interface BrokerMemory {
     client: { readonly id: string },
     packet: { readonly messageId?: number },
   ): Promise<{ readonly messageId?: number } | undefined>;
+  outgoingUpdate(client: { readonly id: string }, packet: unknown): Promise<void>;
   outgoingStream(client: { readonly id: string }): AsyncIterable<{ readonly messageId?: number }>;
   storeRetained(packet: { readonly topic: string; readonly payload: Uint8Array }): PromiseLike<void>;
 }
@@ -55,7 +56,7 @@ interface Session {
 
 /**
  * Wraps the methods of aedes' memory so that sessions are counted and everything in it has a bound. A
- * message for a full session is left out of its queue: samples come again from the journal, since they
+ * message for a full session is left out of its queue; samples come again from the journal, since they
  * are not reported as held meanwhile. `onRoom` is called when what was not held may be held from now on.
  */
 export function boundSessions(memory: BrokerMemory, limits: SessionLimits, onRoom: () => void): Sessions {
@@ -65,6 +66,7 @@ export function boundSessions(memory: BrokerMemory, limits: SessionLimits, onRoo
     remove: memory.removeSubscriptions.bind(memory),
     clean: memory.cleanSubscriptions.bind(memory),
     enqueue: memory.outgoingEnqueueCombi.bind(memory),
+    update: memory.outgoingUpdate.bind(memory),
     clear: memory.outgoingClearMessageId.bind(memory),
     retain: memory.storeRetained.bind(memory),
   };
@@ -104,7 +106,18 @@ export function boundSessions(memory: BrokerMemory, limits: SessionLimits, onRoo
     for (const { clientId } of admitted) count(sessions.get(clientId), 1, limits.queueLimit);
     return inner.enqueue(admitted, packet);
   };
+  memory.outgoingUpdate = async (client, packet) => {
+    try {
+      await inner.update(client, packet);
+    } catch (error) {
+      // The message was left out of a full queue. The client is connected: it gets the message all the same,
+      // where aedes would end its connection.
+      if (!(error instanceof Error) || error.message !== 'no such packet') throw error;
+    }
+  };
   memory.outgoingClearMessageId = async (client, packet) => {
+    // aedes asks so for a message that it does not forward; its memory would clear some other one.
+    if (packet.messageId === undefined) return undefined;
     const cleared = await inner.clear(client, packet);
     const session = sessions.get(client.id);
     const wasFull = session?.full;

@@ -1,10 +1,11 @@
 /** Names and keys of the logs and witnesses of an agreement, as C2SP notes use them. */
+import { type Cosigner, createCosignatureVerifier, createCosigner } from '../../core/log/cosignature.ts';
 import {
-  type Cosigner,
-  createCosignatureVerifier,
-  createCosigner,
-} from '../../core/log/cosignature.ts';
-import { createNoteSigner, createNoteVerifier, type NoteSigner, type NoteVerifier } from '../../core/log/note.ts';
+  createNoteSigner,
+  createNoteVerifier,
+  type NoteSigner,
+  type NoteVerifier,
+} from '../../core/log/note.ts';
 import { createVkey, ED25519_COSIGNATURE, ED25519_NOTE } from '../../core/log/vkey.ts';
 import { type Agreement, type GatewayOf, originOf } from '../../state/agreement/agreement.ts';
 import type { GatewayKeys } from '../../state/provenance/keys.ts';
@@ -40,11 +41,22 @@ function logParty(agreement: Agreement, gateway: GatewayOf): LogParty {
 }
 
 /** A gateway's own signers under its log's origin. */
-export function ownSigners(keys: GatewayKeys, origin: string): { readonly log: NoteSigner; readonly cosigner: Cosigner } {
-  return { log: createNoteSigner(origin, keys.log), cosigner: createCosigner(witnessName(origin), keys.witness) };
+export function ownSigners(
+  keys: GatewayKeys,
+  origin: string,
+): { readonly log: NoteSigner; readonly cosigner: Cosigner } {
+  return {
+    log: createNoteSigner(origin, keys.log),
+    cosigner: createCosigner(witnessName(origin), keys.witness),
+  };
 }
 
 /** The members whose gateways have cosigned, going by the names of verified signatures. */
-export function cosigningMembers(parties: readonly LogParty[], signers: readonly string[]): ReadonlySet<string> {
-  return new Set(parties.filter((party) => signers.includes(party.witness.name)).map((party) => party.member));
+export function cosigningMembers(
+  parties: readonly LogParty[],
+  signers: readonly string[],
+): ReadonlySet<string> {
+  return new Set(
+    parties.filter((party) => signers.includes(party.witness.name)).map((party) => party.member),
+  );
 }

@@ -1,6 +1,7 @@
 /** The gateway's own log towards its peers: a signed checkpoint at a fixed cadence, stored, then cosigned by the others. */
-import { cosign, type Cosigner } from '../../core/log/cosignature.ts';
+
 import { formatCheckpoint, openCheckpoint } from '../../core/log/checkpoint.ts';
+import { type Cosigner, cosign } from '../../core/log/cosignature.ts';
 import {
   addSignatures,
   formatNote,
@@ -107,7 +108,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
   function askAll(): Promise<unknown> {
     return Promise.all(
       others.map((party) => {
-        if (!newest || newest.signers.includes(party.witness.name) || !options.connected(party.gateway)) return undefined;
+        if (!newest || newest.signers.includes(party.witness.name) || !options.connected(party.gateway))
+          return undefined;
         const running = inFlight.get(party.gateway);
         if (running) return running;
         const request = askOne(party)
@@ -130,9 +132,15 @@ export function createPublisher(options: PublisherOptions): Publisher {
     const target = newest!;
     for (let attempt = 0; attempt < 2; attempt++) {
       const known = knownSizes.get(party.gateway) ?? 0;
-      const reader = hashReaderFromTiles(target.size, (level, index, width) => journal.tile(level, index, width));
-      const proof = known > 0 && known < target.size ? await consistencyProof(known, target.size, reader) : [];
-      const { status, body } = await options.ask(party.gateway, formatAddCheckpoint(known, proof, ownNote(target.note)));
+      const reader = hashReaderFromTiles(target.size, (level, index, width) =>
+        journal.tile(level, index, width),
+      );
+      const proof =
+        known > 0 && known < target.size ? await consistencyProof(known, target.size, reader) : [];
+      const { status, body } = await options.ask(
+        party.gateway,
+        formatAddCheckpoint(known, proof, ownNote(target.note)),
+      );
       if (status === 200) {
         knownSizes.set(party.gateway, target.size);
         await addCosignature(target, party, new TextDecoder().decode(body));
@@ -141,7 +149,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
       if (status !== 409) throw new Error(`status ${status}: ${new TextDecoder().decode(body).trim()}`);
       const size = parseConflict(body);
       if (size > target.size) {
-        throw new Error(`it has cosigned size ${size}, this log has ${target.size}: this directory is older than what was published`);
+        throw new Error(
+          `it has cosigned size ${size}, this log has ${target.size}: this directory is older than what was published`,
+        );
       }
       knownSizes.set(party.gateway, size);
     }
@@ -151,10 +161,17 @@ export function createPublisher(options: PublisherOptions): Publisher {
   /** What is sent to witnesses: the checkpoint with the log's own signature alone. */
   function ownNote(note: string): string {
     const parsed = parseNote(note);
-    return formatNote({ text: parsed.text, signatures: parsed.signatures.filter((line) => line.name === self.log.name) });
+    return formatNote({
+      text: parsed.text,
+      signatures: parsed.signatures.filter((line) => line.name === self.log.name),
+    });
   }
 
-  async function addCosignature(target: { readonly size: number }, party: LogParty, lines: string): Promise<void> {
+  async function addCosignature(
+    target: { readonly size: number },
+    party: LogParty,
+    lines: string,
+  ): Promise<void> {
     if (!newest || newest.size !== target.size) return;
     const note = parseNote(newest.note);
     const offered = parseSignatureLines(lines).filter((line) => line.name === party.witness.name);

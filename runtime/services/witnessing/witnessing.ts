@@ -73,7 +73,9 @@ export function createWitnessing(options: WitnessingOptions): Witnessing {
     publishSoon: round,
     handle(path, body) {
       if (path === ADD_CHECKPOINT) {
-        return witness.addCheckpoint(body).then((answer) => text(answer.status, answer.body, answer.contentType));
+        return witness
+          .addCheckpoint(body)
+          .then((answer) => text(answer.status, answer.body, answer.contentType));
       }
       if (path === CHECKPOINT) {
         const note = publisher.newest();
@@ -87,4 +89,3 @@ export function createWitnessing(options: WitnessingOptions): Witnessing {
 function text(status: number, content: string, contentType = 'text/plain; charset=utf-8'): Answer {
   return { status, body: new TextEncoder().encode(content), contentType };
 }
-

@@ -4,16 +4,16 @@
  */
 import type { Signer } from '#ed25519';
 import { sha256 } from '#sha256';
-import { tryBase64, toBase64 } from '../../core/encoding/base64.ts';
+import { toBase64, tryBase64 } from '../../core/encoding/base64.ts';
 import { equalBytes } from '../../core/encoding/cbor.ts';
 import {
   addSignatures,
   createNoteSigner,
   createNoteVerifier,
   formatNote,
+  judgeNote,
   parseNote,
   signNote,
-  judgeNote,
 } from '../../core/log/note.ts';
 import { createVkey, ED25519_NOTE } from '../../core/log/vkey.ts';
 import { type Endorsement, openEndorsement } from '../provenance/endorsement.ts';
@@ -46,7 +46,9 @@ export interface Agreement {
   readonly gateways: readonly GatewayOf[];
 }
 
-export type Read<T> = { readonly ok: true; readonly value: T } | { readonly ok: false; readonly faults: readonly Fault[] };
+export type Read<T> =
+  | { readonly ok: true; readonly value: T }
+  | { readonly ok: false; readonly faults: readonly Fault[] };
 
 /** Reads and judges a document, signatures left out. Every fault is reported at once, with its line where it has one. */
 export function readAgreement(text: string, file: string): Read<Agreement> {
@@ -74,7 +76,8 @@ export function readAgreement(text: string, file: string): Read<Agreement> {
     return { name: member.name, publicKey, gateways };
   });
   const gateways = members.flatMap((member) => member.gateways);
-  for (const twice of repeated(members.map((member) => member.name))) fault('member', `${twice} stands there twice`);
+  for (const twice of repeated(members.map((member) => member.name)))
+    fault('member', `${twice} stands there twice`);
   for (const twice of repeated(gateways.map((gateway) => gateway.name))) {
     fault('member.gateway', `${twice} stands there twice`);
   }
@@ -127,14 +130,19 @@ export function signAgreement(agreement: Agreement, signatures: string | undefin
 /** The members whose signature is missing. @throws Error when a signature is wrong or for another document. */
 export function unsignedBy(agreement: Agreement, signatures: string): readonly string[] {
   const note = parseNote(signatures);
-  if (note.text !== noteText(agreement)) throw new Error('the signatures are for another document than this agreement');
+  if (note.text !== noteText(agreement))
+    throw new Error('the signatures are for another document than this agreement');
   const verifiers = agreement.members.map((member) =>
     createNoteVerifier(createVkey(signerName(agreement, member.name), ED25519_NOTE, member.publicKey)),
   );
   const verdict = judgeNote(note, verifiers);
   if (verdict.kind === 'forged') throw new Error(`the signature of ${verdict.name} is wrong`);
-  const signed = new Set(verdict.kind === 'verified' ? verdict.verified.map((signature) => signature.name) : []);
-  return agreement.members.map((member) => member.name).filter((name) => !signed.has(signerName(agreement, name)));
+  const signed = new Set(
+    verdict.kind === 'verified' ? verdict.verified.map((signature) => signature.name) : [],
+  );
+  return agreement.members
+    .map((member) => member.name)
+    .filter((name) => !signed.has(signerName(agreement, name)));
 }
 
 /** Base64 whose form the schema has judged already; an odd rest becomes no bytes, which no key has. */

@@ -30,8 +30,16 @@ const condition = z.strictObject({
 
 /** A data sheet: the channels of a kind of machine, and their ranges. */
 export const dataSheetSchema = z.strictObject({
-  channel: z.array(channel).min(1).max(256).describe('one table a channel, in the order of a sample’s values'),
-  condition: z.array(condition).max(32).default([]).describe('ranges for each operating condition, where there are several'),
+  channel: z
+    .array(channel)
+    .min(1)
+    .max(256)
+    .describe('one table a channel, in the order of a sample’s values'),
+  condition: z
+    .array(condition)
+    .max(32)
+    .default([])
+    .describe('ranges for each operating condition, where there are several'),
 });
 
 const learning = z.strictObject({
@@ -56,13 +64,18 @@ const optimiser = z.discriminatedUnion('kind', [
 ]);
 
 const training = z.strictObject({
-  unit: z.enum(['window', 'episode', 'none']).describe('what one unit of privacy is; none only for comparison'),
+  unit: z
+    .enum(['window', 'episode', 'none'])
+    .describe('what one unit of privacy is; none only for comparison'),
   clipNorm: z.number().positive().describe('C: the L2 norm a unit’s gradient is clipped to'),
   samplingRate: z.number().gt(0).max(1).describe('q: the Poisson rate at which a unit takes part in a step'),
   expectedBatch: z.number().positive().describe('units a step’s sum is divided by, agreed and not counted'),
   stepsPerRound: z.int().min(1).max(100_000),
   firstLearningRate: z.number().positive().describe('learning rate of the first round'),
-  lastLearningRate: z.number().positive().describe('learning rate of the last round; between them it falls geometrically'),
+  lastLearningRate: z
+    .number()
+    .positive()
+    .describe('learning rate of the last round; between them it falls geometrically'),
   optimiser,
 });
 
@@ -74,14 +87,23 @@ const privacy = z.strictObject({
 
 const federation = z.strictObject({
   mode: z.literal('fedavg'),
-  rounds: z.int().min(1).max(1_000_000).describe('rounds this epoch makes; learning rates are planned over them'),
+  rounds: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .describe('rounds this epoch makes; learning rates are planned over them'),
   minimumBatch: z.int().min(3).max(1000).describe('contributors below which nothing is summed'),
   committee: z.int().min(3).max(16).describe('gateways that hold shares'),
   updateBound: z.number().positive().describe('values of an update are clipped to plus and minus this'),
   fractionBits: z.int().min(8).max(40).describe('fixed-point digits of an update'),
   interval: duration({ least: '0ms', most: '30d' }).describe('rest between two rounds'),
   phaseLimit: duration({ least: '1s', most: '1h' }).describe('how long a step of a round may take'),
-  averageLast: z.int().min(1).max(1000).default(1).describe('models of this many last rounds are averaged to predict with'),
+  averageLast: z
+    .int()
+    .min(1)
+    .max(1000)
+    .default(1)
+    .describe('models of this many last rounds are averaged to predict with'),
 });
 
 const gateway = z.strictObject({
@@ -130,7 +152,10 @@ export const agreementSchema = z
     }
     for (const [index, entry] of agreement.condition.entries()) {
       if (entry.ranges.length !== agreement.channel.length) {
-        fault(['condition', index, 'ranges'], `${entry.ranges.length} ranges for ${agreement.channel.length} channels`);
+        fault(
+          ['condition', index, 'ranges'],
+          `${entry.ranges.length} ranges for ${agreement.channel.length} channels`,
+        );
       }
     }
   });

@@ -16,8 +16,11 @@ export interface Work {
 }
 
 export interface Committer<W extends Work> {
-  /** Resolves when `work` is durable. @throws JournalFull at once when too much waits already. */
-  submit(work: W, urgent: boolean): Promise<void>;
+  /**
+   * Resolves when `work` is durable. Rejects with JournalFull when too much waits already; else `taken` is
+   * called before this returns.
+   */
+  submit(work: W, urgent: boolean, taken?: () => void): Promise<void>;
   /** What keeps commits from succeeding, or undefined. */
   trouble(): string | undefined;
   /** Commits what waits and stops; gives up after `limitMs`. */
@@ -48,18 +51,18 @@ export function createCommitter<W extends Work>(
   recover: () => Promise<void>,
 ): Committer<W> {
   let waiting: Waiting<W>[] = [];
+  /** Of all that is not durable yet: what waits, and the batch that is being written. */
   let bytes = 0;
   let timer: NodeJS.Timeout | undefined;
   let running: Promise<void> | undefined;
   let urgentNext = false;
   let trouble: string | undefined;
+  let closed = false;
   const closing = new AbortController();
 
   async function run(): Promise<void> {
     const batch = waiting;
-    const batchBytes = bytes;
     waiting = [];
-    bytes = 0;
     urgentNext = false;
     try {
       const attempt = prepare(batch.map((item) => item.work));
@@ -68,9 +71,9 @@ export function createCommitter<W extends Work>(
     } catch (error) {
       const reason = error instanceof Error ? error : new Error(String(error));
       for (const item of batch) item.reject(reason);
+    } finally {
+      for (const item of batch) bytes -= item.work.bytes;
     }
-    running = undefined;
-    if (batchBytes >= 0 && waiting.length > 0) schedule(urgentNext);
   }
 
   async function untilDurable(attempt: () => Promise<void>): Promise<void> {
@@ -90,28 +93,31 @@ export function createCommitter<W extends Work>(
     }
   }
 
-  function schedule(urgent: boolean): void {
-    if (running) {
-      urgentNext ||= urgent;
-      return;
-    }
-    if (timer && !urgent) return;
+  /** Never two at once: both would begin at the same durable state, and one would overwrite the other's block. */
+  function start(): void {
     clearTimeout(timer);
-    const start = () => {
-      timer = undefined;
-      running = run();
-    };
-    if (urgent) setImmediate(() => !running && waiting.length > 0 && start());
-    else timer = setTimeout(start, settings.intervalMs);
+    timer = undefined;
+    if (running || waiting.length === 0) return;
+    running = run().finally(() => {
+      running = undefined;
+      if (waiting.length > 0) schedule(urgentNext);
+    });
+  }
+
+  function schedule(urgent: boolean): void {
+    if (running) urgentNext ||= urgent;
+    else if (urgent) setImmediate(start);
+    else timer ??= setTimeout(start, settings.intervalMs);
   }
 
   return {
-    submit(work, urgent) {
-      if (closing.signal.aborted) return Promise.reject(new Error('the journal is closed'));
+    submit(work, urgent, taken) {
+      if (closed) return Promise.reject(new Error('the journal is closed'));
       if (bytes + work.bytes > settings.maxPendingBytes) {
         return Promise.reject(journalFull(settings.maxPendingBytes, trouble));
       }
       bytes += work.bytes;
+      taken?.();
       return new Promise((resolve, reject) => {
         waiting.push({ work, resolve, reject });
         schedule(urgent);
@@ -119,11 +125,11 @@ export function createCommitter<W extends Work>(
     },
     trouble: () => trouble,
     async close(limitMs) {
-      clearTimeout(timer);
-      timer = undefined;
+      // At once: whoever goes on handing in would keep this from ending.
+      closed = true;
       const deadline = setTimeout(() => closing.abort(), limitMs);
       while (running || waiting.length > 0) {
-        running ??= run();
+        start();
         await running;
       }
       clearTimeout(deadline);

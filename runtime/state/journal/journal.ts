@@ -31,6 +31,8 @@ export interface AppendOptions {
   readonly urgent?: boolean;
   /** Sections' records that belong to the entries. */
   readonly writes?: readonly Write[];
+  /** Called before `append` returns when the entries were taken, not refused for want of room. */
+  readonly taken?: () => void;
 }
 
 export interface Journal {
@@ -80,7 +82,8 @@ async function journalOver(store: Store, settings: JournalSettings): Promise<Jou
   const stored = await store.get(keys.state);
   let durable = stored ? decodeState(stored) : NEW_STATE;
   const log = await openOwnLog(store, durable.blocks);
-  let head: TreeHead | undefined = durable.blocks > 0 ? { size: durable.blocks, root: log.root() } : undefined;
+  let head: TreeHead | undefined =
+    durable.blocks > 0 ? { size: durable.blocks, root: log.root() } : undefined;
   const cursors = new Map<string, Position>();
   const listeners = new Set<(state: JournalState) => void>();
 
@@ -102,11 +105,15 @@ async function journalOver(store: Store, settings: JournalSettings): Promise<Jou
     prepare,
     () => store.reopen(),
   );
-  const submit = (entries: readonly Uint8Array[], writes: readonly Write[], urgent: boolean) =>
-    committer.submit({ entries, writes, bytes: sizeOf(entries, writes) }, urgent);
+  const submit = (
+    entries: readonly Uint8Array[],
+    writes: readonly Write[],
+    urgent: boolean,
+    taken?: () => void,
+  ) => committer.submit({ entries, writes, bytes: sizeOf(entries, writes) }, urgent, taken);
 
   return {
-    append: (entries, { urgent = false, writes = [] } = {}) => submit(entries, writes, urgent),
+    append: (entries, { urgent = false, writes = [], taken } = {}) => submit(entries, writes, urgent, taken),
     write: (writes, { urgent = true } = {}) => submit([], writes, urgent),
     section: (name) => createSection(store, name),
     async block(index) {
@@ -162,11 +169,18 @@ function seal(
   for (let start = 0; start < entries.length; start += MAX_BLOCK_ENTRIES) {
     const part = entries.slice(start, start + MAX_BLOCK_ENTRIES);
     const block = encodeBlock(part);
-    writes.push({ type: 'put', key: keys.block(blocks), value: block }, ...log.append(encodeLeaf(leafOf(part))));
+    writes.push(
+      { type: 'put', key: keys.block(blocks), value: block },
+      ...log.append(encodeLeaf(leafOf(part))),
+    );
     blocks += 1;
     bytes += block.length;
   }
-  const kept = drop({ ...before, blocks, bytes, entries: before.entries + entries.length }, maxBytes, drained);
+  const kept = drop(
+    { ...before, blocks, bytes, entries: before.entries + entries.length },
+    maxBytes,
+    drained,
+  );
   writes.push(...kept.writes, ...records.values());
   writes.push({ type: 'put', key: keys.state, value: encodeState(kept.state) });
   return { writes, state: kept.state, head: { size: blocks, root: log.root() } };
@@ -186,10 +200,13 @@ function drop(
   const average = state.bytes / held;
   const surplus = Math.min(held - 1, Math.ceil((state.bytes - maxBytes * 0.9) / average));
   const unread = Math.max(0, state.first + surplus - drained);
-  const writes = Array.from({ length: surplus }, (_, offset): Write => ({
-    type: 'del',
-    key: keys.block(state.first + offset),
-  }));
+  const writes = Array.from(
+    { length: surplus },
+    (_, offset): Write => ({
+      type: 'del',
+      key: keys.block(state.first + offset),
+    }),
+  );
   return {
     writes,
     state: {
@@ -206,7 +223,10 @@ function drainedUpTo(cursors: ReadonlyMap<string, Position>): number {
 }
 
 function sizeOf(entries: readonly Uint8Array[], writes: readonly Write[]): number {
-  const inWrites = writes.reduce((sum, write) => sum + write.key.length + (write.type === 'put' ? write.value.length : 0), 0);
+  const inWrites = writes.reduce(
+    (sum, write) => sum + write.key.length + (write.type === 'put' ? write.value.length : 0),
+    0,
+  );
   return entries.reduce((sum, entry) => sum + entry.length, inWrites);
 }
 

@@ -44,7 +44,10 @@ export function createJournalReader(journal: Journal, name: string): JournalRead
         const entries = (await journal.block(at.block)) ?? [];
         const until = Math.min(entries.length, at.entry + limit);
         for (let entry = at.entry; entry < until; entry++) {
-          const after = entry + 1 < entries.length ? { block: at.block, entry: entry + 1 } : { block: at.block + 1, entry: 0 };
+          const after =
+            entry + 1 < entries.length
+              ? { block: at.block, entry: entry + 1 }
+              : { block: at.block + 1, entry: 0 };
           read.push({ bytes: entries[entry]!, after });
         }
         at = read.at(-1)?.after ?? { block: at.block + 1, entry: 0 };

@@ -79,7 +79,9 @@ export async function openStore(directory: string, mode: 'create' | 'existing'):
     },
     async getMany(keys) {
       const stored = await level.getMany([...keys]);
-      return stored.map((value, index) => (value === undefined ? undefined : withoutChecksum(keys[index]!, value)));
+      return stored.map((value, index) =>
+        value === undefined ? undefined : withoutChecksum(keys[index]!, value),
+      );
     },
     async *entries({ from, to, reverse = false, limit = -1 }) {
       for await (const [key, stored] of level.iterator({ gte: from, lt: to, reverse, limit })) {

@@ -55,7 +55,8 @@ function push(edges: Uint8Array[][], leaf: Uint8Array, leaves: number, writes: W
     const tile = concat(edge);
     writes.push({ type: 'put', key: keys.tile(level, count / TILE_WIDTH - 1), value: tile });
     if (level === 0) {
-      for (let back = 1; back <= TILE_WIDTH; back++) writes.push({ type: 'del', key: keys.leaf(leaves - back) });
+      for (let back = 1; back <= TILE_WIDTH; back++)
+        writes.push({ type: 'del', key: keys.leaf(leaves - back) });
     }
     hash = tileHash(tile);
     edges[level] = [];
@@ -67,7 +68,11 @@ async function readEdges(store: Store, size: number): Promise<Uint8Array[][]> {
   const first = size - (size % TILE_WIDTH);
   const leafKeys = Array.from({ length: size - first }, (_, offset) => keys.leaf(first + offset));
   edges[0] = (await store.getMany(leafKeys)).map((hash, offset) => present(hash, leafKeys[offset]!));
-  for (let level = 1, count = first / TILE_WIDTH; count > 0; level++, count = Math.floor(count / TILE_WIDTH)) {
+  for (
+    let level = 1, count = first / TILE_WIDTH;
+    count > 0;
+    level++, count = Math.floor(count / TILE_WIDTH)
+  ) {
     const start = count - (count % TILE_WIDTH);
     const edge: Uint8Array[] = [];
     for (let index = start; index < count; index++) {
@@ -84,7 +89,8 @@ async function readTile(store: Store, level: number, index: number): Promise<Uin
 }
 
 function present(value: Uint8Array | undefined, key: string): Uint8Array {
-  if (!value) throw new Error(`the log's record ${key} is absent; restore the directory, or rebuild it from a mirror`);
+  if (!value)
+    throw new Error(`the log's record ${key} is absent; restore the directory, or rebuild it from a mirror`);
   return value;
 }
 

@@ -52,8 +52,7 @@ export async function openLedger(journal: Journal, recorder: Recorder): Promise<
   let turn: Promise<unknown> = Promise.resolve();
 
   /** A charge of one unit counts against a claim for another as well: an episode holds the windows, so it is charged as the larger. */
-  const mechanismsWith = (extra?: Charge): Mechanism[] =>
-    composed(extra ? [...charges, extra] : charges);
+  const mechanismsWith = (extra?: Charge): Mechanism[] => composed(extra ? [...charges, extra] : charges);
 
   const allows = (charge: Charge, budget: Budget): boolean =>
     charge.unit === budget.unit && epsilonOf(mechanismsWith(charge), budget.delta) <= budget.epsilon;
@@ -63,7 +62,9 @@ export async function openLedger(journal: Journal, recorder: Recorder): Promise<
     const encoded = encodeCharge(charge);
     // Counted before it is stored: a charge whose storing failed half-way must not be had for nothing.
     charges.push(charge);
-    await recorder.entry('charge', encoded, [section.put(`charge/${ordered(charges.length - 1)}`, encodeCbor(encoded))]);
+    await recorder.entry('charge', encoded, [
+      section.put(`charge/${ordered(charges.length - 1)}`, encodeCbor(encoded)),
+    ]);
     return epsilonOf(mechanismsWith(), budget.delta);
   }
 
@@ -75,7 +76,9 @@ export async function openLedger(journal: Journal, recorder: Recorder): Promise<
     },
     allows,
     spent: (unit, delta) =>
-      charges.every((charge) => charge.unit === unit) ? epsilonOf(mechanismsWith(), delta) : Number.POSITIVE_INFINITY,
+      charges.every((charge) => charge.unit === unit)
+        ? epsilonOf(mechanismsWith(), delta)
+        : Number.POSITIVE_INFINITY,
     charges: () => charges,
   };
 }
@@ -101,7 +104,14 @@ function budgetSpent(charge: Charge, budget: Budget, spent: number): BudgetSpent
 
 function encodeCharge(charge: Charge): CborValue {
   const { samplingRate, noiseMultiplier, steps } = charge.mechanism;
-  return [charge.agreement, charge.round, charge.unit, { float: samplingRate }, { float: noiseMultiplier }, steps];
+  return [
+    charge.agreement,
+    charge.round,
+    charge.unit,
+    { float: samplingRate },
+    { float: noiseMultiplier },
+    steps,
+  ];
 }
 
 function decodeCharge(bytes: Uint8Array): Charge {

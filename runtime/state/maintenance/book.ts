@@ -3,12 +3,7 @@ import { toHex } from '../../core/encoding/base64.ts';
 import type { CborValue } from '../../core/encoding/cbor.ts';
 import type { Journal } from '../journal/journal.ts';
 import type { Recorder } from '../provenance/recorder.ts';
-import {
-  type MaintenanceFields,
-  maintenanceHash,
-  openMaintenance,
-  sealMaintenance,
-} from './entry.ts';
+import { type MaintenanceFields, maintenanceHash, openMaintenance, sealMaintenance } from './entry.ts';
 
 export interface MaintenanceBook {
   /** Resolves with the entry's digest when it is durable. */
@@ -53,10 +48,10 @@ export async function openMaintenanceBook(journal: Journal, recorder: Recorder):
     async open(body) {
       const key = OPENING + toHex(maintenanceHash(body));
       const opening = await section.get(key);
-      if (!opening) throw new Error(`the journal has no opening for maintenance entry ${key.slice(OPENING.length, 24)}`);
+      if (!opening)
+        throw new Error(`the journal has no opening for maintenance entry ${key.slice(OPENING.length, 24)}`);
       return openMaintenance(body, opening);
     },
     count: () => count,
   };
 }
-

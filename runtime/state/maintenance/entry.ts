@@ -45,8 +45,10 @@ export interface MaintenanceTuple {
   readonly opening: Uint8Array;
 }
 
-/** Seals `fields` with fresh salts. @throws RangeError when the note is longer than 4,096 characters. */
+/** Seals `fields` with fresh salts. @throws RangeError for a note above 4,096 characters or more than 256 faults. */
 export function sealMaintenance(fields: MaintenanceFields): MaintenanceTuple {
+  if (fields.faults.length > MAX_FAULTS)
+    throw new RangeError(`an entry answers at most ${MAX_FAULTS} faults`);
   if (fields.note.length > MAX_NOTE) throw new RangeError(`a note has at most ${MAX_NOTE} characters`);
   const values = fieldValues(fields);
   const salts = values.map(() => randomBytes(SALT_BYTES));

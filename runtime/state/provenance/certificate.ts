@@ -23,7 +23,11 @@ export async function createCertificate(directory: string, name: string): Promis
   const pem = await readFile(keyPath(directory, 'tls'), 'utf8');
   const der = Buffer.from(pem.replace(/-----[^-]+-----|\s/g, ''), 'base64');
   const privateKey = await webcrypto.subtle.importKey('pkcs8', der, { name: 'Ed25519' }, true, ['sign']);
-  const { d: _secret, key_ops: _operations, ...publicJwk } = await webcrypto.subtle.exportKey('jwk', privateKey);
+  const {
+    d: _secret,
+    key_ops: _operations,
+    ...publicJwk
+  } = await webcrypto.subtle.exportKey('jwk', privateKey);
   const publicKey = await webcrypto.subtle.importKey('jwk', publicJwk, { name: 'Ed25519' }, true, ['verify']);
   const now = Date.now();
   const certificate = await X509CertificateGenerator.createSelfSigned({

@@ -52,6 +52,11 @@ export function openEndorsement(bytes: Uint8Array, identity: Uint8Array): Endors
     member: text(fields[1], 'endorsement: member'),
     gateway: text(fields[2], 'endorsement: gateway'),
     time: safeInteger(fields[3], 'endorsement: time'),
-    publicKeys: { sample: keyFor('sample'), log: keyFor('log'), witness: keyFor('witness'), tls: keyFor('tls') },
+    publicKeys: {
+      sample: keyFor('sample'),
+      log: keyFor('log'),
+      witness: keyFor('witness'),
+      tls: keyFor('tls'),
+    },
   };
 }

@@ -32,7 +32,11 @@ export function keyPath(directory: string, name: KeyName): string {
 export async function createKey(path: string): Promise<Signer> {
   const secret = randomBytes(32);
   try {
-    const key = createPrivateKey({ key: Buffer.concat([PKCS8_PREFIX, secret]), format: 'der', type: 'pkcs8' });
+    const key = createPrivateKey({
+      key: Buffer.concat([PKCS8_PREFIX, secret]),
+      format: 'der',
+      type: 'pkcs8',
+    });
     const signer = createSigner(secret);
     // Two independent implementations must agree on the public key before anybody relies on it.
     const derived = await getPublicKeyAsync(Uint8Array.from(secret));
@@ -65,7 +69,9 @@ export async function loadKey(path: string): Promise<Signer> {
   const text = await readBounded(path, MAX_KEY_FILE);
   const { mode } = await stat(path);
   if (process.platform !== 'win32' && (mode & 0o077) !== 0) {
-    throw new Error(`key file ${path} can be read by others (mode ${(mode & 0o777).toString(8)}); run: chmod 600 ${path}`);
+    throw new Error(
+      `key file ${path} can be read by others (mode ${(mode & 0o777).toString(8)}); run: chmod 600 ${path}`,
+    );
   }
   let jwk: { readonly crv?: string; readonly d?: string };
   try {
@@ -105,7 +111,8 @@ async function forEachKey(make: (name: KeyName) => Promise<Signer>): Promise<Gat
  * @throws Error that says which of these fails; `what` names the key.
  */
 export function checkPublicKey(publicKey: Uint8Array, what: string): void {
-  if (publicKey.length !== PUBLIC_KEY_BYTES) throw new Error(`${what}: ${publicKey.length} bytes instead of 32`);
+  if (publicKey.length !== PUBLIC_KEY_BYTES)
+    throw new Error(`${what}: ${publicKey.length} bytes instead of 32`);
   let point: Point;
   try {
     point = Point.fromBytes(publicKey);

@@ -23,7 +23,10 @@ export interface ReadingOf {
 
 export interface Recorder {
   readonly incarnation: number;
-  /** Signs a sample and hands it in; its number is known at once, `durable` settles when it is on disk. */
+  /**
+   * Signs a sample and hands it in; its number is known at once, `durable` settles when it is on disk. One that
+   * the journal has no room for is refused by `durable`, and its number goes to the next.
+   */
   sample(reading: ReadingOf): { readonly sequence: number; readonly durable: Promise<void> };
   /** Resolves when the entry is durable, at once and not at the next interval, with its COSE_Sign1 bytes. */
   entry(kind: EntryKind, body: CborValue, writes?: readonly Write[]): Promise<Uint8Array>;
@@ -42,17 +45,25 @@ export async function openRecorder(journal: Journal, keys: GatewayKeys, clock: C
   const incarnation = await readIncarnation(journal);
   let signed = 0;
 
-  function next(name: string): { readonly sequence: number; readonly write: Write } {
+  /** The next number; it counts as given when the journal has taken what bears it, or a refusal would leave a hole. */
+  function next(name: string): {
+    readonly sequence: number;
+    readonly write: Write;
+    readonly taken: () => void;
+  } {
     const sequence = counters.get(name) ?? 0;
-    counters.set(name, sequence + 1);
-    return { sequence, write: section.put(name, encodeCbor([sequence + 1])) };
+    const taken = () => {
+      counters.set(name, sequence + 1);
+      signed += 1;
+    };
+    return { sequence, write: section.put(name, encodeCbor([sequence + 1])), taken };
   }
 
   return {
     incarnation,
     sample({ machine, stream, values, time }) {
       const now = clock.now();
-      const { sequence, write } = next(`stream/${machine}/${stream}`);
+      const { sequence, write, taken } = next(`stream/${machine}/${stream}`);
       const payload = encodeSample({
         machine,
         stream,
@@ -62,14 +73,12 @@ export async function openRecorder(journal: Journal, keys: GatewayKeys, clock: C
         clock: time === undefined ? now.clock : 'free-running',
         values,
       });
-      signed += 1;
-      return { sequence, durable: journal.append([signer.sign(payload)], { writes: [write] }) };
+      return { sequence, durable: journal.append([signer.sign(payload)], { writes: [write], taken }) };
     },
     async entry(kind, body, writes = []) {
-      const { sequence, write } = next(NOTEBOOK);
+      const { sequence, write, taken } = next(NOTEBOOK);
       const entry = signer.sign(encodeEntry({ kind, incarnation, sequence, ...clock.now(), body }));
-      signed += 1;
-      await journal.append([entry], { writes: [write, ...writes], urgent: true });
+      await journal.append([entry], { writes: [write, ...writes], urgent: true, taken });
       return entry;
     },
     signed: () => signed,

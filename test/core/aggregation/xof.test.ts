@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { existsSync, readFileSync } from 'node:fs';
 import { test } from 'node:test';
+import { turboshake128 } from '@noble/hashes/sha3-addons.js';
 import type { Field } from '../../../runtime/core/aggregation/field.ts';
 import { Field64 } from '../../../runtime/core/aggregation/field64.ts';
 import { deriveSeed, expandIntoVec, XofTurboShake128 } from '../../../runtime/core/aggregation/xof.ts';
@@ -80,6 +81,17 @@ test('seed, tag and binder each change the stream, and cannot run into each othe
     stream([], [1, 2, 3], [4]),
   ];
   assert.equal(new Set(streams).size, streams.length);
+});
+
+test('lengths stand before tag and seed, little-endian, and the binder has none', () => {
+  const [dst, seed, binder] = [
+    new Uint8Array(0x1234).fill(1),
+    new Uint8Array(200).fill(2),
+    new Uint8Array(5).fill(3),
+  ];
+  const message = Uint8Array.from([0x34, 0x12, ...dst, 200, ...seed, ...binder]);
+  const expected = turboshake128(message, { D: 1, dkLen: 50 });
+  assert.deepEqual(XofTurboShake128.create(seed, dst, binder).next(50), expected);
 });
 
 test('lengths beyond the draft are refused', () => {

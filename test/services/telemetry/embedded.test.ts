@@ -111,6 +111,7 @@ test('whoever looks on without a session sees all and moves no cursor; a session
   await half.client.subscribeAsync(SAMPLES, { qos: 0 });
   journal.append(10);
   await until('the new ones are seen', () => new Set(numbers(onlooker)).size === 110);
+  await new Promise((resolve) => setTimeout(resolve, 200));
   assert.equal(journal.cursor(), 0);
   const planner = await client(PLANNER);
   await planner.client.subscribeAsync(SAMPLES, { qos: 1 });
@@ -137,6 +138,7 @@ test('a session that is away holds samples up to its limit, and the journal keep
     const back = await client(PLANNER);
     await until('all is delivered', () => journal.cursor() === 500);
     await until('all is seen', () => new Set([...numbers(first), ...numbers(back)]).size === 500);
+    assert.ok(back.client.connected);
     await telemetry.stop();
   }
 });
