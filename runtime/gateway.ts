@@ -9,15 +9,13 @@ import { toHex } from './core/encoding/base64.ts';
 import { createSign1Signer, parseSign1 } from './core/encoding/cose.ts';
 import { KIND, kindOf } from './core/encoding/kind.ts';
 import { decodeSample } from './core/encoding/sample.ts';
-import type { LabelSpec } from './core/learning/episodes.ts';
-import { type DataSheet, featureCount } from './core/learning/features.ts';
-import { initialParameters, type ModelSpec } from './core/learning/model.ts';
+import { initialParameters } from './core/learning/model.ts';
 import { quorum } from './core/log/policy.ts';
 import type { createLog } from './log.ts';
 import { createAcquisition } from './services/acquisition/acquisition.ts';
 import type { StreamSettings } from './services/acquisition/settings.ts';
 import { createFederation } from './services/federation/federation.ts';
-import { type CertifiedModel, openMemory } from './services/federation/memory.ts';
+import { openMemory } from './services/federation/memory.ts';
 import { createParties } from './services/federation/parties.ts';
 import { textResponse } from './services/peering/message.ts';
 import { createPeering } from './services/peering/peering.ts';
@@ -33,7 +31,6 @@ import { createWitness } from './services/witnessing/witness.ts';
 import { ADD_CHECKPOINT, createWitnessing } from './services/witnessing/witnessing.ts';
 import type { GatewaySettings } from './settings.ts';
 import type { Agreement } from './state/agreement/agreement.ts';
-import type { AgreementTerms } from './state/agreement/schema.ts';
 import { readBounded } from './state/files.ts';
 import { type Journal, openJournal, type Position } from './state/journal/journal.ts';
 import { createJournalReader } from './state/journal/reader.ts';
@@ -43,6 +40,8 @@ import { certificatePath } from './state/provenance/certificate.ts';
 import { createClock } from './state/provenance/clock.ts';
 import { type GatewayKeys, keyPath } from './state/provenance/keys.ts';
 import { openRecorder } from './state/provenance/recorder.ts';
+import { type GatewayStatus, statusOf } from './status.ts';
+import { averageModels, modelOf, sheetOf, windowsOf } from './terms.ts';
 
 export interface GatewayOptions {
   readonly settings: GatewaySettings;
@@ -67,34 +66,7 @@ export interface Gateway {
   publishSoon(): void;
 }
 
-export type GatewayStatus = ReturnType<ReturnType<typeof statusOf>>;
-
 const MAX_PEM = 16_384;
-
-/** The data sheet within an agreement's terms. */
-export function sheetOf(terms: AgreementTerms): DataSheet {
-  return { channels: terms.channel, conditions: terms.condition };
-}
-
-/** How windows are cut and labelled. */
-export function windowsOf({ learning }: AgreementTerms): LabelSpec {
-  const { window, minimum, slopeScale, cap, inputs } = learning;
-  return { window, minimum, slopeScale, cap, ...(inputs ? { inputs } : {}) };
-}
-
-/** The model that the agreement names. */
-export function modelOf(terms: AgreementTerms): ModelSpec {
-  const { hidden, activation } = terms.learning;
-  return { inputs: featureCount(sheetOf(terms), windowsOf(terms)), hidden, activation };
-}
-
-/** The mean of the last models' parameters: steadier under noise than the last one alone. */
-export function averageModels(recent: readonly CertifiedModel[], last: number): Float64Array {
-  const models = recent.slice(-last);
-  return models[0]!.parameters.map(
-    (_, index) => models.reduce((sum, model) => sum + model.parameters[index]!, 0) / models.length,
-  );
-}
 
 /** Opens everything that is kept, and puts the rooms together. Nothing runs until `start`. */
 export async function openGateway(options: GatewayOptions): Promise<Gateway> {
@@ -365,81 +337,5 @@ function samplesOf(journal: Journal): SampleSource {
     async rewind() {
       reader = createJournalReader(journal, 'telemetry');
     },
-  };
-}
-
-interface Rooms {
-  readonly options: GatewayOptions;
-  readonly journal: Journal;
-  readonly recorder: Awaited<ReturnType<typeof openRecorder>>;
-  readonly acquisition: ReturnType<typeof createAcquisition>;
-  readonly dataset: ReturnType<typeof createDataset>;
-  readonly predictor: ReturnType<typeof createPredictor>;
-  readonly ledger: Awaited<ReturnType<typeof openLedger>>;
-  readonly telemetry: ReturnType<typeof createTelemetry>;
-  readonly peering: ReturnType<typeof createPeering>;
-  readonly federation: ReturnType<typeof createFederation>;
-  readonly publisher: ReturnType<typeof createPublisher>;
-  readonly witness: ReturnType<typeof createWitness>;
-}
-
-/** Everything an operator may want to know of a running gateway; plain data. */
-function statusOf(rooms: Rooms) {
-  const {
-    options,
-    journal,
-    recorder,
-    acquisition,
-    dataset,
-    predictor,
-    ledger,
-    telemetry,
-    peering,
-    federation,
-    publisher,
-    witness,
-  } = rooms;
-  const { gateway } = options.settings;
-  const { terms } = options.agreement;
-  const { unit } = terms.training;
-  const started = Date.now();
-  return () => {
-    const witnessed = witness.counts();
-    const log = publisher.status();
-    return {
-      gateway: gateway.name,
-      member: gateway.member,
-      consortium: terms.consortium,
-      epoch: terms.epoch,
-      version: options.version,
-      pid: process.pid,
-      uptimeSeconds: Math.round((Date.now() - started) / 1000),
-      memoryBytes: process.memoryUsage.rss(),
-      journal: { ...journal.state(), trouble: journal.trouble() ?? null, incarnation: recorder.incarnation },
-      acquisition: {
-        signed: recorder.signed(),
-        settled: acquisition.settled(),
-        streams: acquisition.status(),
-      },
-      log,
-      witness: { ...witnessed, heads: Object.fromEntries(witness.heads()) },
-      signaturesVerified: dataset.counts().verified + witnessed.checked + log.cosignatures,
-      peers: peering.status(),
-      refusedConnections: peering.refused(),
-      federation: federation.status(),
-      learning: { ...dataset.counts(), lag: dataset.lag(), episodes: dataset.revision() },
-      privacy:
-        unit === 'none' || !terms.privacy
-          ? null
-          : {
-              unit,
-              delta: terms.privacy.delta,
-              budget: terms.privacy.epsilon,
-              spent: ledger.spent(unit, terms.privacy.delta),
-              charges: ledger.charges().length,
-            },
-      telemetry: telemetry.status(),
-      predictions: predictor.latest().slice(0, 20),
-    };
   };
 }

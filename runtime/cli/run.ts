@@ -7,6 +7,7 @@ import { controlHandlers } from './control-handlers.ts';
 import { projectVersion, trainerModule } from './project.ts';
 import { loadAgreement, loadSettings } from './settings-file.ts';
 import { defineCommand } from './terminal/command.ts';
+import { printJson } from './terminal/io.ts';
 import { problem } from './terminal/problem.ts';
 
 /** A stop that takes longer than this is a fault; what is acknowledged is durable all the same. */
@@ -22,7 +23,7 @@ export const run = defineCommand({
     'with-parent': { kind: 'flag', about: 'stop when stdin closes, as it does when the parent process dies' },
   },
   examples: ['run --config /etc/kosmos/gateway.toml'],
-  async run({ options }, io) {
+  async run({ options, json }, io) {
     const settings = await loadSettings(options.config);
     const agreement = await loadAgreement(settings.gateway.agreement!);
     const { name, member, directory } = settings.gateway;
@@ -72,11 +73,14 @@ export const run = defineCommand({
         report('error', `stopping took more than ${STOP_LIMIT_MS} ms; what was acknowledged is durable`);
         process.exit(1);
       }, STOP_LIMIT_MS);
+      // Left running: what keeps the process alive after everything has been stopped is a fault as well.
+      overdue.unref();
       await control.stop();
       await gateway.stop();
-      clearTimeout(overdue);
+      process.stdin.destroy();
     }
     report('info', 'stopped');
+    if (json) printJson(io, { gateway: name, stopped: true });
     return 0;
   },
 });

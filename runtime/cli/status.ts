@@ -1,6 +1,6 @@
 import { resolve } from 'node:path';
-import type { GatewayStatus } from '../gateway.ts';
 import { askDaemon } from '../services/control/client.ts';
+import type { GatewayStatus } from '../status.ts';
 import { loadSettings, socketIn } from './settings-file.ts';
 import { defineCommand } from './terminal/command.ts';
 import { bytes, count, span } from './terminal/human.ts';

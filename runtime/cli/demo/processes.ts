@@ -2,9 +2,9 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { createWriteStream } from 'node:fs';
 import { join } from 'node:path';
-import type { GatewayStatus } from '../../gateway.ts';
 import { askDaemon } from '../../services/control/client.ts';
 import { sleep } from '../../state/pause.ts';
+import type { GatewayStatus } from '../../status.ts';
 import { socketIn } from '../settings-file.ts';
 import type { DemoGateway } from './options.ts';
 import { configPath } from './prepare.ts';

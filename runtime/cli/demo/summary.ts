@@ -2,7 +2,7 @@
 import { type Evaluation, evaluateLastWindows } from '../../core/learning/evaluate.ts';
 import { featureCount } from '../../core/learning/features.ts';
 import { epsilonOf } from '../../core/privacy/rdp.ts';
-import type { GatewayStatus } from '../../gateway.ts';
+import type { GatewayStatus } from '../../status.ts';
 import type { DemoOptions, DemoPlan } from './options.ts';
 
 export interface DemoSummary {

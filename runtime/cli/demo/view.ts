@@ -1,5 +1,5 @@
 /** The demo's live screen, as lines. */
-import type { GatewayStatus } from '../../gateway.ts';
+import type { GatewayStatus } from '../../status.ts';
 import type { Colour } from '../terminal/colour.ts';
 import { count, rate, span } from '../terminal/human.ts';
 import { bar, sparkline, table } from '../terminal/layout.ts';

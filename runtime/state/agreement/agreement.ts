@@ -81,6 +81,9 @@ export function readAgreement(text: string, file: string): Read<Agreement> {
   for (const twice of repeated(gateways.map((gateway) => gateway.name))) {
     fault('member.gateway', `${twice} stands there twice`);
   }
+  for (const twice of repeated(members.flatMap(keysOf).map(toBase64))) {
+    fault('member', `key ${twice} stands there twice: each key has one owner and one purpose`);
+  }
   if (faults.length > 0) return { ok: false, faults };
   return { ok: true, value: { terms, hash: sha256(new TextEncoder().encode(text)), members, gateways } };
 }
@@ -94,6 +97,14 @@ function gatewayFrom(member: string, card: AgreementTerms['member'][number]['gat
     );
   }
   return { member, name: card.name, host: card.address.host, port: card.address.port, identity, endorsement };
+}
+
+/** All keys that a member brings: one that another could also call its own would let the two be confused. */
+function keysOf({ publicKey, gateways }: Member): readonly Uint8Array[] {
+  return [
+    publicKey,
+    ...gateways.flatMap((gateway) => [gateway.identity, ...Object.values(gateway.endorsement.publicKeys)]),
+  ];
 }
 
 function repeated(names: readonly string[]): readonly string[] {

@@ -89,13 +89,16 @@ async function journalOver(store: Store, settings: JournalSettings): Promise<Jou
 
   /** Everything that follows from a batch is worked out once; only the write is tried again. */
   function prepare(batch: readonly Work[]): () => Promise<void> {
-    const made = seal(batch, durable, log, settings.maxBytes, drainedUpTo(cursors));
+    const sealed = seal(batch, durable, log);
+    let retained: Sealed | undefined;
     return async () => {
-      await store.write(made.writes);
-      const grew = made.state.blocks > durable.blocks;
-      durable = made.state;
+      retained ??= await retain(store, durable, sealed, settings.maxBytes, drainedUpTo(cursors));
+      await store.write(retained.writes);
+      const grew = retained.state.blocks > durable.blocks;
+      durable = retained.state;
       if (!grew) return;
-      head = made.head;
+      log.settle();
+      head = retained.head;
       for (const listener of listeners) listener(durable);
     };
   }
@@ -153,13 +156,7 @@ interface Sealed {
 }
 
 /** Turns a batch into its blocks, their leaves and the records beside them. */
-function seal(
-  batch: readonly Work[],
-  before: JournalState,
-  log: OwnLog,
-  maxBytes: number,
-  drained: number,
-): Sealed {
+function seal(batch: readonly Work[], before: JournalState, log: OwnLog): Sealed {
   const records = new Map<string, Write>();
   for (const work of batch) for (const write of work.writes) records.set(write.key, write);
   const entries = batch.flatMap((work) => work.entries);
@@ -169,53 +166,49 @@ function seal(
   for (let start = 0; start < entries.length; start += MAX_BLOCK_ENTRIES) {
     const part = entries.slice(start, start + MAX_BLOCK_ENTRIES);
     const block = encodeBlock(part);
-    writes.push(
-      { type: 'put', key: keys.block(blocks), value: block },
-      ...log.append(encodeLeaf(leafOf(part))),
-    );
+    writes.push({ type: 'put', key: keys.block(blocks), value: block });
+    writes.push(...log.append(encodeLeaf(leafOf(part))));
     blocks += 1;
     bytes += block.length;
   }
-  const kept = drop(
-    { ...before, blocks, bytes, entries: before.entries + entries.length },
-    maxBytes,
-    drained,
-  );
-  writes.push(...kept.writes, ...records.values());
-  writes.push({ type: 'put', key: keys.state, value: encodeState(kept.state) });
-  return { writes, state: kept.state, head: { size: blocks, root: log.root() } };
+  writes.push(...records.values());
+  const state = { ...before, blocks, bytes, entries: before.entries + entries.length };
+  return { writes, state, head: { size: blocks, root: log.root() } };
 }
 
+/** One commit drops no more blocks than this, unless that would let the journal grow. */
+const MAX_DROPPED = 4096;
+
 /**
- * Drops the oldest blocks when the journal is over its bound: those that every consumer has read first, and
- * if that is not enough the oldest all the same. The average size of a block stands for each one's own.
+ * Drops the oldest blocks of a journal that is over its bound, and adds the state to what is written. Blocks
+ * that a consumer has not read are dropped all the same, and counted.
  */
-function drop(
-  state: JournalState,
+async function retain(
+  store: Store,
+  before: JournalState,
+  sealed: Sealed,
   maxBytes: number,
   drained: number,
-): { readonly writes: readonly Write[]; readonly state: JournalState } {
-  const held = state.blocks - state.first;
-  if (state.bytes <= maxBytes || held < 2) return { writes: [], state };
-  const average = state.bytes / held;
-  const surplus = Math.min(held - 1, Math.ceil((state.bytes - maxBytes * 0.9) / average));
-  const unread = Math.max(0, state.first + surplus - drained);
-  const writes = Array.from(
-    { length: surplus },
-    (_, offset): Write => ({
-      type: 'del',
-      key: keys.block(state.first + offset),
-    }),
-  );
-  return {
-    writes,
-    state: {
-      ...state,
-      first: state.first + surplus,
-      bytes: Math.round(state.bytes - average * surplus),
-      droppedUnread: state.droppedUnread + Math.min(unread, surplus),
-    },
-  };
+): Promise<Sealed> {
+  if (!sealed.head) return sealed;
+  const writes = [...sealed.writes];
+  let { first, bytes, droppedUnread } = sealed.state;
+  if (bytes > maxBytes) {
+    const enough = bytes - 2 * (bytes - before.bytes);
+    for await (const [key, length] of store.lengths({
+      from: keys.block(first),
+      to: keys.block(before.blocks),
+    })) {
+      writes.push({ type: 'del', key });
+      if (first >= drained) droppedUnread += 1;
+      first += 1;
+      bytes -= length;
+      if (bytes <= maxBytes || (first - before.first >= MAX_DROPPED && bytes <= enough)) break;
+    }
+  }
+  const state = { ...sealed.state, first, bytes, droppedUnread };
+  writes.push({ type: 'put', key: keys.state, value: encodeState(state) });
+  return { writes, state, head: sealed.head };
 }
 
 function drainedUpTo(cursors: ReadonlyMap<string, Position>): number {

@@ -32,6 +32,8 @@ export interface Store {
   get(key: string): Promise<Uint8Array | undefined>;
   getMany(keys: readonly string[]): Promise<(Uint8Array | undefined)[]>;
   entries(range: KeyRange): AsyncIterable<readonly [string, Uint8Array]>;
+  /** Bytes of each value in the range, in order; checksums are left unchecked, since what is dropped may be damaged. */
+  lengths(range: KeyRange): AsyncIterable<readonly [string, number]>;
   /** Durable (fsync) when it resolves. */
   write(writes: readonly Write[]): Promise<void>;
   /** Closes and opens LevelDB, after a write that failed. */
@@ -86,6 +88,11 @@ export async function openStore(directory: string, mode: 'create' | 'existing'):
     async *entries({ from, to, reverse = false, limit = -1 }) {
       for await (const [key, stored] of level.iterator({ gte: from, lt: to, reverse, limit })) {
         yield [key, withoutChecksum(key, stored)] as const;
+      }
+    },
+    async *lengths({ from, to, reverse = false, limit = -1 }) {
+      for await (const [key, stored] of level.iterator({ gte: from, lt: to, reverse, limit })) {
+        yield [key, Math.max(0, stored.length - CHECKSUM_BYTES)] as const;
       }
     },
     async write(writes) {

@@ -15,7 +15,9 @@ export interface OwnLog {
   append(leafData: Uint8Array): readonly Write[];
   /** The root over all leaves appended so far. */
   root(): Uint8Array;
-  /** The first `width` hashes of a tile. @throws Error when the log does not reach that far. */
+  /** All that was appended is durable now. */
+  settle(): void;
+  /** The first `width` hashes of a tile. @throws Error when the durable log does not reach that far. */
   tile(level: number, index: number, width: number): Promise<Uint8Array>;
 }
 
@@ -23,6 +25,9 @@ export interface OwnLog {
 export async function openOwnLog(store: Store, size: number): Promise<OwnLog> {
   const edges = await readEdges(store, size);
   let leaves = size;
+  let durable = size;
+  /** Tiles that became full and are not stored yet, by key. */
+  const pending = new Map<string, Uint8Array>();
   return {
     size: () => leaves,
     append(leafData) {
@@ -30,22 +35,40 @@ export async function openOwnLog(store: Store, size: number): Promise<OwnLog> {
       const hash = leafHash(leafData);
       writes.push({ type: 'put', key: keys.leaf(leaves), value: hash });
       leaves += 1;
-      push(edges, hash, leaves, writes);
+      push(edges, hash, leaves, (key, tile) => {
+        writes.push({ type: 'put', key, value: tile });
+        pending.set(key, tile);
+      });
+      if (leaves % TILE_WIDTH === 0) {
+        for (let back = 1; back <= TILE_WIDTH; back++)
+          writes.push({ type: 'del', key: keys.leaf(leaves - back) });
+      }
       return writes;
+    },
+    settle() {
+      durable = leaves;
+      pending.clear();
     },
     root: () => rootOf(edges),
     async tile(level, index, width) {
+      if (index * TILE_WIDTH + width > Math.floor(durable / TILE_WIDTH ** level)) {
+        throw new Error(`the log has no tile ${level}/${index} of width ${width} yet`);
+      }
       const full = Math.floor(leaves / TILE_WIDTH ** (level + 1));
-      if (index < full) return (await readTile(store, level, index)).subarray(0, width * HASH_LENGTH);
-      const edge = index === full ? (edges[level] ?? []) : [];
-      if (edge.length < width) throw new Error(`the log has no tile ${level}/${index} of width ${width} yet`);
-      return concat(edge.slice(0, width));
+      if (index === full) return concat((edges[level] ?? []).slice(0, width));
+      const tile = pending.get(keys.tile(level, index)) ?? (await readTile(store, level, index));
+      return tile.subarray(0, width * HASH_LENGTH);
     },
   };
 }
 
 /** Puts a hash at the end of level 0 and moves what became full up a level. */
-function push(edges: Uint8Array[][], leaf: Uint8Array, leaves: number, writes: Write[]): void {
+function push(
+  edges: Uint8Array[][],
+  leaf: Uint8Array,
+  leaves: number,
+  keep: (key: string, tile: Uint8Array) => void,
+): void {
   let hash = leaf;
   for (let level = 0, count = leaves; ; level++, count /= TILE_WIDTH) {
     edges[level] ??= [];
@@ -53,11 +76,7 @@ function push(edges: Uint8Array[][], leaf: Uint8Array, leaves: number, writes: W
     edge.push(hash);
     if (edge.length < TILE_WIDTH) return;
     const tile = concat(edge);
-    writes.push({ type: 'put', key: keys.tile(level, count / TILE_WIDTH - 1), value: tile });
-    if (level === 0) {
-      for (let back = 1; back <= TILE_WIDTH; back++)
-        writes.push({ type: 'del', key: keys.leaf(leaves - back) });
-    }
+    keep(keys.tile(level, count / TILE_WIDTH - 1), tile);
     hash = tileHash(tile);
     edges[level] = [];
   }

@@ -44,28 +44,32 @@ export interface Ledger {
   charges(): readonly Charge[];
 }
 
-/** @throws DecodeError or DamagedRecord when a charge cannot be read: a ledger with a hole permits nothing. */
+/** @throws Error when a charge is absent or cannot be read: a ledger with a hole permits nothing. */
 export async function openLedger(journal: Journal, recorder: Recorder): Promise<Ledger> {
   const section = journal.section('ledger');
   const charges: Charge[] = [];
-  for await (const [, value] of section.entries({ prefix: 'charge/' })) charges.push(decodeCharge(value));
+  for await (const [key, value] of section.entries({ prefix: CHARGE })) {
+    if (key !== chargeKey(charges.length))
+      throw new Error(`the ledger has no ${chargeKey(charges.length)}, but ${key}`);
+    charges.push(decodeCharge(value));
+  }
+  let stored = charges.length;
   let turn: Promise<unknown> = Promise.resolve();
 
-  /** A charge of one unit counts against a claim for another as well: an episode holds the windows, so it is charged as the larger. */
-  const mechanismsWith = (extra?: Charge): Mechanism[] => composed(extra ? [...charges, extra] : charges);
-
   const allows = (charge: Charge, budget: Budget): boolean =>
-    charge.unit === budget.unit && epsilonOf(mechanismsWith(charge), budget.delta) <= budget.epsilon;
+    charge.unit === budget.unit &&
+    epsilonFor([...charges, charge], budget.unit, budget.delta) <= budget.epsilon;
+
+  const spent = (unit: ProtectedUnit, delta: number): number => epsilonFor(charges, unit, delta);
 
   async function append(charge: Charge, budget: Budget): Promise<number> {
-    if (!allows(charge, budget)) throw budgetSpent(charge, budget, epsilonOf(mechanismsWith(), budget.delta));
+    if (!allows(charge, budget)) throw budgetSpent(charge, budget, spent(budget.unit, budget.delta));
     const encoded = encodeCharge(charge);
     // Counted before it is stored: a charge whose storing failed half-way must not be had for nothing.
     charges.push(charge);
-    await recorder.entry('charge', encoded, [
-      section.put(`charge/${ordered(charges.length - 1)}`, encodeCbor(encoded)),
-    ]);
-    return epsilonOf(mechanismsWith(), budget.delta);
+    await recorder.entry('charge', encoded, [section.put(chargeKey(stored), encodeCbor(encoded))]);
+    stored += 1;
+    return spent(budget.unit, budget.delta);
   }
 
   return {
@@ -75,12 +79,24 @@ export async function openLedger(journal: Journal, recorder: Recorder): Promise<
       return mine;
     },
     allows,
-    spent: (unit, delta) =>
-      charges.every((charge) => charge.unit === unit)
-        ? epsilonOf(mechanismsWith(), delta)
-        : Number.POSITIVE_INFINITY,
-    charges: () => charges,
+    spent,
+    charges: () => [...charges],
   };
+}
+
+const CHARGE = 'charge/';
+
+function chargeKey(index: number): string {
+  return CHARGE + ordered(index);
+}
+
+/**
+ * What `charges` come to as a claim for `unit`. A window lies within one episode, so what protects episodes
+ * protects windows as well; the other way round there is no bound.
+ */
+function epsilonFor(charges: readonly Charge[], unit: ProtectedUnit, delta: number): number {
+  const unbounded = unit === 'episode' && charges.some((charge) => charge.unit === 'window');
+  return unbounded ? Number.POSITIVE_INFINITY : epsilonOf(composed(charges), delta);
 }
 
 /** Charges of the same mechanism taken together, so that composing many rounds stays cheap. */

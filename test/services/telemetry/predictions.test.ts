@@ -14,7 +14,7 @@ function handLink(): { link: Link; sent: string[]; acknowledge(): void } {
       waiting.push(() => done('held'));
     },
     fail: assert.fail,
-    close: assert.fail,
+    close: () => assert.fail('not to be closed here'),
     ended: new AbortController().signal,
   };
   return { link, sent, acknowledge: () => waiting.shift()?.() };
