@@ -177,7 +177,7 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     learner,
     request: (peer, path, body, limitMs) => peering.request(peer, path, body, limitMs),
     connected: (peer) => peering.connected(peer),
-    logRound: async (body) => void (await recorder.entry('round', body)),
+    logRound: async (body, writes) => void (await recorder.entry('round', body, writes)),
     onModel: (recent) => {
       const { version } = recent.at(-1)!.head;
       if (version > 0) predictor.use(version, averageModels(recent, terms.federation.averageLast));

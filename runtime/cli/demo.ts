@@ -2,7 +2,7 @@ import { resolve } from 'node:path';
 import { quorum } from '../core/log/policy.ts';
 import { createEmbeddedBroker } from '../services/telemetry/embedded.ts';
 import { sleep } from '../state/pause.ts';
-import { type DemoOptions, type DemoPlan, freePort } from './demo/options.ts';
+import { type DemoOptions, type DemoPlan, freePorts } from './demo/options.ts';
 import { planDemo } from './demo/plan.ts';
 import { clearDemoDirectory, prepareGateways } from './demo/prepare.ts';
 import { type GatewayProcess, startGateway } from './demo/processes.ts';
@@ -138,7 +138,7 @@ async function openBroker(
   url: string | undefined,
 ): Promise<{ readonly url: string; close(): Promise<void> }> {
   if (url !== undefined) return { url, close: async () => undefined };
-  const port = await freePort();
+  const port = (await freePorts(1))[0]!;
   const broker = createEmbeddedBroker(
     {
       listen: { host: '127.0.0.1', port },

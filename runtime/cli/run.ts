@@ -50,8 +50,9 @@ export const run = defineCommand({
       version: projectVersion(),
       log,
     });
-    await gateway.start();
+    // From here on a signal is obeyed after the start, not in the middle of it.
     const stopped = stopSignal(options['with-parent']);
+    await gateway.start();
     const control = createControl(settings.gateway.socket!, controlHandlers(gateway));
     const notifier = createNotifier({
       env: io.env,
@@ -77,7 +78,7 @@ export const run = defineCommand({
       overdue.unref();
       await control.stop();
       await gateway.stop();
-      process.stdin.destroy();
+      if (options['with-parent']) process.stdin.destroy();
     }
     report('info', 'stopped');
     if (json) printJson(io, { gateway: name, stopped: true });

@@ -15,8 +15,10 @@ export type Verifier = (message: Uint8Array, signature: Uint8Array) => boolean;
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 const SPKI_PREFIX = Buffer.from('302a300506032b6570032100', 'hex');
 
-/** A signer for the 32-byte secret key (the seed of RFC 8032, section 5.1.5). */
+/** A signer for the 32-byte secret key (the seed of RFC 8032, section 5.1.5). @throws RangeError for another length. */
 export function createSigner(secretKey: Uint8Array): Signer {
+  // OpenSSL would read the first 32 bytes of a longer one.
+  if (secretKey.length !== 32) throw new RangeError(`a secret key has 32 bytes, not ${secretKey.length}`);
   const encoded = Buffer.concat([PKCS8_PREFIX, secretKey]);
   const key = createPrivateKey({ key: encoded, format: 'der', type: 'pkcs8' });
   encoded.fill(0);

@@ -1,5 +1,5 @@
 /** What the demo is asked to do, and what it works out from that. */
-import { createServer } from 'node:net';
+import { type AddressInfo, createServer, type Server } from 'node:net';
 import type { CmapssSubset } from '../../../drivers/cmapss.ts';
 import type { LabelSpec } from '../../core/learning/episodes.ts';
 import type { EvaluationUnit } from '../../core/learning/evaluate.ts';
@@ -58,16 +58,18 @@ export function companyName(index: number): string {
   return COMPANIES[index] ?? `company-${index + 1}`;
 }
 
-/** A free port on loopback; the listener that found it is closed again. */
-export function freePort(): Promise<number> {
+/** Different free ports on loopback: all listeners are open before the first is closed again. */
+export async function freePorts(count: number): Promise<readonly number[]> {
+  const servers = await Promise.all(Array.from({ length: count }, () => listenAnywhere()));
+  const ports = servers.map((server) => (server.address() as AddressInfo).port);
+  await Promise.all(servers.map((server) => new Promise((resolve) => server.close(resolve))));
+  return ports;
+}
+
+function listenAnywhere(): Promise<Server> {
   return new Promise((resolve, reject) => {
     const server = createServer();
     server.once('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const address = server.address();
-      server.close(() =>
-        typeof address === 'object' && address ? resolve(address.port) : reject(new Error('no port')),
-      );
-    });
+    server.listen(0, '127.0.0.1', () => resolve(server));
   });
 }

@@ -12,14 +12,14 @@ import { projectFile } from '../project.ts';
 import { settingsProblem } from '../settings-file.ts';
 import type { DraftTerms } from '../setup/draft.ts';
 import { draftTerms, type Fleet } from '../setup/terms.ts';
-import { companyName, type DemoGateway, type DemoOptions, type DemoPlan, freePort } from './options.ts';
+import { companyName, type DemoGateway, type DemoOptions, type DemoPlan, freePorts } from './options.ts';
 
 const DELTA = 1e-5;
 const SIMULATED_MACHINES = 6;
 const CYCLE_MS = 50;
 const EVALUATION_MACHINES = 60;
 /** Windows of one machine's life, for what a batch is expected to hold; a round number, not a count. */
-const WINDOWS_A_LIFE = { cmapss: 175, simulated: 110 } as const;
+const WINDOWS_A_LIFE = { cmapss: 190, simulated: 110 } as const;
 
 export async function planDemo(options: DemoOptions): Promise<DemoPlan> {
   return options.data ? planCmapss(options, options.data) : planSimulated(options);
@@ -32,21 +32,20 @@ async function planCmapss(options: DemoOptions, data: NonNullable<DemoOptions['d
   const sheet = await readSheet(
     options.ranges ?? datasheet(sixConditions ? 'cmapss-six-conditions' : 'cmapss'),
   );
-  const gateways = await Promise.all(
-    Array.from({ length: options.gateways }, async (_, index): Promise<DemoGateway> => {
-      const engines = train.filter((_engine, position) => position % options.gateways === index);
-      const machines = engines.map(({ unit }) =>
-        machineTable(
-          `engine-${unit}`,
-          'cmapss',
-          '0ms',
-          '0ms',
-          `directory = ${JSON.stringify(directory)}\nsubset = "${data.subset}"\nengine = ${unit}\npacing = "as-fast-as-possible"\n`,
-        ),
-      );
-      return { ...(await gatewayBase(options, index)), machines: machines.join('\n') };
-    }),
-  );
+  const ports = await freePorts(options.gateways);
+  const gateways = ports.map((port, index): DemoGateway => {
+    const engines = train.filter((_engine, position) => position % options.gateways === index);
+    const machines = engines.map(({ unit }) =>
+      machineTable(
+        `engine-${unit}`,
+        'cmapss',
+        '0ms',
+        '0ms',
+        `directory = ${JSON.stringify(directory)}\nsubset = "${data.subset}"\nengine = ${unit}\npacing = "as-fast-as-possible"\n`,
+      ),
+    );
+    return { ...gatewayBase(options, index, port), machines: machines.join('\n') };
+  });
   const perGateway = Math.floor(train.length / options.gateways);
   return {
     gateways,
@@ -61,22 +60,21 @@ async function planCmapss(options: DemoOptions, data: NonNullable<DemoOptions['d
 async function planSimulated(options: DemoOptions): Promise<DemoPlan> {
   const sheet = await readSheet(options.ranges ?? datasheet('simulated-machine'));
   const start = Date.now();
-  const gateways = await Promise.all(
-    Array.from({ length: options.gateways }, async (_, index): Promise<DemoGateway> => {
-      const machines = Array.from({ length: SIMULATED_MACHINES }, (_machine, machine) =>
-        machineTable(
-          `press-${machine + 1}`,
-          'machine-monitor',
-          `${CYCLE_MS}ms`,
-          `${(start + CYCLE_MS / 2) % CYCLE_MS}ms`,
-          `bus = "sim:${machine}"\ncontact = { chip = "sim", offset = ${machine} }\n`,
-        ),
-      );
-      const seed = options.seed * 1000 + index;
-      const simulation = `[simulation]\nseed = ${seed}\nmachines = ${SIMULATED_MACHINES}\ncycle = "${CYCLE_MS}ms"\nstart = ${start}\n`;
-      return { ...(await gatewayBase(options, index)), machines: [simulation, ...machines].join('\n') };
-    }),
-  );
+  const ports = await freePorts(options.gateways);
+  const gateways = ports.map((port, index): DemoGateway => {
+    const machines = Array.from({ length: SIMULATED_MACHINES }, (_machine, machine) =>
+      machineTable(
+        `press-${machine + 1}`,
+        'machine-monitor',
+        `${CYCLE_MS}ms`,
+        `${(start + CYCLE_MS / 2) % CYCLE_MS}ms`,
+        `bus = "sim:${machine}"\ncontact = { chip = "sim", offset = ${machine} }\n`,
+      ),
+    );
+    const seed = options.seed * 1000 + index;
+    const simulation = `[simulation]\nseed = ${seed}\nmachines = ${SIMULATED_MACHINES}\ncycle = "${CYCLE_MS}ms"\nstart = ${start}\n`;
+    return { ...gatewayBase(options, index, port), machines: [simulation, ...machines].join('\n') };
+  });
   return {
     gateways,
     terms: termsOf(options, simulatedPreset, {
@@ -99,9 +97,9 @@ function simulatedEvaluation(seed: number, minimum: number): readonly Evaluation
   });
 }
 
-async function gatewayBase(options: DemoOptions, index: number): Promise<Omit<DemoGateway, 'machines'>> {
+function gatewayBase(options: DemoOptions, index: number, port: number): Omit<DemoGateway, 'machines'> {
   const member = companyName(index);
-  return { member, name: `${member}-1`, directory: join(options.directory, member), port: await freePort() };
+  return { member, name: `${member}-1`, directory: join(options.directory, member), port };
 }
 
 function machineTable(id: string, driver: string, interval: string, phase: string, settings: string): string {
@@ -120,7 +118,7 @@ function termsOf(options: DemoOptions, preset: LearningPreset, fleet: Fleet): Dr
     rounds: options.rounds,
     checkpointIntervalMs: 1000,
     // Recordings do not change; live machines give something new to learn from between two rounds.
-    intervalMs: options.data === undefined ? 2000 : 0,
+    intervalMs: options.data === undefined ? 3000 : 0,
   });
 }
 

@@ -58,6 +58,7 @@ export function draftTerms(request: TermsRequest): DraftTerms {
       clipNorm: training.clipNorm,
       samplingRate,
       expectedBatch: samplingRate * units,
+      minimumEpisodes: Math.max(1, Math.floor(fleet.episodes / 2)),
       stepsPerRound,
       firstLearningRate: training.firstLearningRate,
       lastLearningRate: training.lastLearningRate,

@@ -14,7 +14,9 @@ import type { Agreement } from '../../state/agreement/agreement.ts';
 import { keys, ordered, unordered } from '../../state/journal/keys.ts';
 import { decodeState, type JournalState } from '../../state/journal/state.ts';
 import { openStore, type Store } from '../../state/journal/store.ts';
+import { exists } from '../../state/files.ts';
 import { checkEntry, createSequenceCheck, type SequenceCheck } from './entries.ts';
+import { findDamagedWrite } from './write-ahead.ts';
 
 export interface DirectoryReport {
   readonly gateway: string;
@@ -58,7 +60,11 @@ export async function verifyDirectory(
 ): Promise<DirectoryReport> {
   const own = agreement.gateways.find((candidate) => candidate.name === gateway);
   if (!own) throw new Error(`the agreement names no gateway ${gateway}`);
-  const store = await openStore(join(directory, 'journal'), 'existing');
+  const journal = join(directory, 'journal');
+  if (!(await exists(journal))) throw new Error(`there is no journal in ${directory}`);
+  const damaged = await findDamagedWrite(journal);
+  if (damaged) throw broken(`the record at byte ${damaged.offset} of ${join(journal, damaged.file)} is damaged: its checksum does not match`);
+  const store = await openStore(journal, 'existing');
   try {
     const records = await checkRecords(store);
     const state = await readState(store);

@@ -294,7 +294,8 @@ function readValue(reader: Reader, depth: number): CborValue {
       return value >= BigInt(Number.MIN_SAFE_INTEGER) ? Number(value) : value;
     }
     case MAJOR_BYTES:
-      return readBytes(reader, info).slice();
+      // Not slice(), which shares the memory when the input is a Buffer.
+      return new Uint8Array(readBytes(reader, info));
     case MAJOR_TEXT:
       return readText(reader, info);
     case MAJOR_ARRAY: {

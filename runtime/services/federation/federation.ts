@@ -4,11 +4,11 @@
  * promised a later round votes for no earlier one, so that no two models of one version can be.
  */
 import type { CborValue } from '../../core/encoding/cbor.ts';
-import { decodeCbor, encodeCbor } from '../../core/encoding/cbor.ts';
+import { decodeCbor, encodeCbor, equalBytes } from '../../core/encoding/cbor.ts';
 import { fieldsOf, safeInteger } from '../../core/encoding/fields.ts';
 import { createLeader, type LeadResult } from './leader.ts';
 import { type CertifiedModel, decodeCertifiedModel, encodeCertifiedModel } from './memory.ts';
-import type { FederationOptions } from './options.ts';
+import { type FederationOptions, TIMING } from './options.ts';
 import { createParticipant, type Refusal } from './participant.ts';
 import { leaderOf } from './parties.ts';
 import { checkVotes, type Outcome, resolveRecord, type Signed } from './record.ts';
@@ -46,20 +46,10 @@ export interface Federation {
   status(): FederationStatus;
 }
 
-const TICK_MS = 100;
-const FIRST_RETRY_MS = 500;
-const LAST_RETRY_MS = 8000;
-/** A leader that has asked who is there goes on within this, or it will not go on. */
-const PROMISE_PATIENCE_MS = 7000;
-/** How much longer each further voter waits before it takes the lead from one that does not move. */
-const TAKEOVER_GONE_MS = 1500;
-/** The same where that one is connected: it may not know that its turn has come. */
-const TAKEOVER_IDLE_MS = 3000;
-const GOSSIP_MS = 5000;
-
 export function createFederation(given: FederationOptions): Federation {
   const { parties, memory, log } = given;
   const { terms } = parties.agreement;
+  const timing = given.timing ?? TIMING;
   const stopping = new AbortController();
   /** A leader speaks to itself as to the others, without the detour over the network. */
   const options: FederationOptions = {
@@ -75,7 +65,7 @@ export function createFederation(given: FederationOptions): Federation {
   let voids = 0;
   let lastVoid: string | undefined;
   let notBefore = 0;
-  let retryMs = FIRST_RETRY_MS;
+  let retryMs = timing.firstRetry;
   let seen = 0;
   let lastGossip = performance.now();
   let adopting: Promise<unknown> = Promise.resolve();
@@ -85,10 +75,9 @@ export function createFederation(given: FederationOptions): Federation {
   function adopt(model: CertifiedModel, outcome: Outcome | undefined): Promise<void> {
     const mine = adopting.then(async () => {
       if (model.head.version <= memory.model().head.version) return;
-      const durable = memory.adopt(model);
+      const durable = memory.adopt(model, (writes) => given.logRound(roundBody(model, outcome), writes));
       participant.decided(model.head.version);
       await durable;
-      await given.logRound(roundBody(model, outcome));
       lastRound = {
         round: outcome?.manifest.round ?? memory.promised(),
         version: model.head.version,
@@ -96,7 +85,7 @@ export function createFederation(given: FederationOptions): Federation {
         time: Date.now(),
       };
       waiting = undefined;
-      retryMs = FIRST_RETRY_MS;
+      retryMs = timing.firstRetry;
       log(
         'info',
         outcome
@@ -109,14 +98,16 @@ export function createFederation(given: FederationOptions): Federation {
     return mine;
   }
 
-  async function commit(body: Uint8Array): Promise<void> {
+  async function commit(peer: string, body: Uint8Array): Promise<void> {
     const { record, votes } = decodeCommit(body);
-    const head = checkVotes(votes, parties);
+    const { head, record: recordHash } = checkVotes(votes, parties);
     const model = memory.model();
     if (head.version <= model.head.version) return;
+    if (head.version > model.head.version + 1) return catchUp(peer);
     const outcome = resolveRecord(record, model.parameters, given.model, parties);
-    if (outcome.head.version !== head.version)
-      throw new Error('the votes are for another version than the record');
+    if (!equalBytes(outcome.recordHash, recordHash) || !equalBytes(outcome.head.hash, head.hash)) {
+      throw new Error('the votes are for another record');
+    }
     await adopt({ head: outcome.head, parameters: outcome.parameters, votes }, outcome);
   }
 
@@ -127,8 +118,8 @@ export function createFederation(given: FederationOptions): Federation {
       const { status, body } = await given.request(peer, PATH.model, encodeCbor([mine]));
       if (status !== 200) return;
       const model = decodeCertifiedModel(body, given.model);
-      const head = checkVotes(model.votes, parties);
-      if (head.version !== model.head.version || Buffer.compare(head.hash, model.head.hash) !== 0) {
+      const { head } = checkVotes(model.votes, parties);
+      if (head.version !== model.head.version || !equalBytes(head.hash, model.head.hash)) {
         throw new Error('the votes are for another model');
       }
       await adopt(model, undefined);
@@ -139,9 +130,10 @@ export function createFederation(given: FederationOptions): Federation {
 
   async function lead(round: number): Promise<void> {
     const result: LeadResult = await leader.lead(round, stopping.signal);
-    notBefore = performance.now() + FIRST_RETRY_MS;
+    notBefore = performance.now() + timing.firstRetry;
+    seen = Math.max(seen, leader.highest());
     if (result.kind === 'waiting' || result.kind === 'void') {
-      retryMs = Math.min(LAST_RETRY_MS, retryMs * 1.5);
+      retryMs = Math.min(timing.lastRetry, retryMs * 1.5);
       await leader.release(round);
       participant.leave();
     }
@@ -153,7 +145,6 @@ export function createFederation(given: FederationOptions): Federation {
       lastVoid = `round ${round}: ${result.why}`;
       log('warn', `round ${round} is void: ${result.why}`);
     } else if (result.kind === 'outrun') {
-      seen = Math.max(seen, result.promised);
       if (result.newerAt !== undefined) await catchUp(result.newerAt);
     } else {
       waiting = undefined;
@@ -165,23 +156,27 @@ export function createFederation(given: FederationOptions): Federation {
   function patience(round: number): number {
     let wait =
       waiting === undefined ? terms.federation.interval : Math.max(terms.federation.interval, retryMs);
-    for (let before = memory.promised() + 1; before < round; before++) {
-      wait += given.connected(leaderOf(parties, before)) ? TAKEOVER_IDLE_MS : TAKEOVER_GONE_MS;
+    for (let before = leastRound(); before < round; before++) {
+      wait += given.connected(leaderOf(parties, before)) ? timing.takeoverIdle : timing.takeoverGone;
     }
     return wait;
+  }
+
+  function leastRound(): number {
+    return Math.max(memory.promised(), seen) + 1;
   }
 
   function nextOwnRound(): number | undefined {
     const place = parties.voters.findIndex((voter) => voter.name === parties.self);
     if (place < 0) return undefined;
     const count = parties.voters.length;
-    const least = Math.max(memory.promised(), seen) + 1;
+    const least = leastRound();
     return least + ((place - (least % count) + count) % count);
   }
 
   function tick(): void {
     const now = performance.now();
-    if (now - lastGossip > GOSSIP_MS) {
+    if (now - lastGossip > timing.gossip) {
       lastGossip = now;
       const connected = parties.all.filter(
         (party) => party.name !== parties.self && given.connected(party.name),
@@ -203,9 +198,9 @@ export function createFederation(given: FederationOptions): Federation {
   /** A round that others are in the middle of is left alone for as long as its phases may take. */
   function stillness(wait: number): number {
     const leaderNow = leaderOf(parties, memory.promised());
-    if (leaderNow !== parties.self && !given.connected(leaderNow)) return Math.max(wait, TAKEOVER_GONE_MS);
+    if (leaderNow !== parties.self && !given.connected(leaderNow)) return Math.max(wait, timing.takeoverGone);
     if (participant.phase() === 'idle') return wait;
-    if (participant.phase() === 'promised') return Math.max(wait, PROMISE_PATIENCE_MS);
+    if (participant.phase() === 'promised') return Math.max(wait, timing.promisePatience);
     return Math.max(wait, 2 * terms.federation.phaseLimit);
   }
 
@@ -224,7 +219,7 @@ export function createFederation(given: FederationOptions): Federation {
     [PATH.set]: (peer, body) => participant.set(peer, body),
     [PATH.open]: (peer, body) => participant.open(peer, body),
     [PATH.record]: (peer, body) => participant.vote(peer, body),
-    [PATH.commit]: async (_peer, body) => void (await commit(body)),
+    [PATH.commit]: async (peer, body) => void (await commit(peer, body)),
     [PATH.release]: async (peer, body) => void participant.release(peer, body),
     [PATH.model]: async (_peer, body) => newerModel(body),
   };
@@ -251,7 +246,7 @@ export function createFederation(given: FederationOptions): Federation {
   return {
     start() {
       given.onModel(memory.recent());
-      timer = setInterval(tick, TICK_MS);
+      timer = setInterval(tick, timing.tick);
     },
     async stop() {
       clearInterval(timer);

@@ -3,9 +3,9 @@ import { type AcceptedReport, sortReports } from '../../core/aggregation/aggrega
 import { equalBytes } from '../../core/encoding/cbor.ts';
 import { sleep } from '../../state/pause.ts';
 import { type Contributed, type Manifest, manifestHash, messages, type Promised } from './messages.ts';
-import type { FederationOptions } from './options.ts';
-import { drawCommittee, membersAmong } from './parties.ts';
-import { encodeRecord, type Signed, signersOf } from './record.ts';
+import { type FederationOptions, TIMING } from './options.ts';
+import { drawCommittee, MAX_LEAP, membersAmong } from './parties.ts';
+import { encodeRecord, type Outcome, resolveRecord, type Signed, signersOf } from './record.ts';
 import { decodeRelease, encodeBallot, encodeCommit, encodeRelease, encodeSet, PATH } from './wire.ts';
 
 /** How leading a round ended. */
@@ -16,7 +16,7 @@ export type LeadResult =
   /** Something was begun and given up. */
   | { readonly kind: 'void'; readonly why: string }
   /** Somebody knows a newer model or promised a higher round. */
-  | { readonly kind: 'outrun'; readonly promised: number; readonly newerAt: string | undefined };
+  | { readonly kind: 'outrun'; readonly newerAt: string | undefined };
 
 export interface Leader {
   lead(round: number, signal: AbortSignal): Promise<LeadResult>;
@@ -26,14 +26,11 @@ export interface Leader {
   contributed(from: string, body: Uint8Array): void;
   /** One of the cohort will not contribute. */
   declined(from: string, body: Uint8Array): void;
+  /** The highest round that somebody says it has promised. */
+  highest(): number;
   /** Where the round in hand stands, for people. */
   progress(): string;
 }
-
-const SHORT_LIMIT_MS = 5000;
-const POLL_MS = 50;
-/** How long a cohort waits for a contributor whose connection is down. */
-const LOST_PATIENCE_MS = 2000;
 
 type Answer = { readonly from: string } & (
   | { readonly kind: 'ok'; readonly body: Uint8Array }
@@ -52,72 +49,113 @@ export function createLeader(options: FederationOptions): Leader {
         readonly declined: Set<string>;
       }
     | undefined;
+  const timing = options.timing ?? TIMING;
+  /** Since when a gateway says that it only needs more time; it is not believed for ever. */
+  const waitingSince = new Map<string, number>();
+  let highest = 0;
   let progress = '';
 
   /** Asks all of `names` at once. An answer that is not 200 is an answer all the same. */
   function ask(names: readonly string[], path: string, body: Uint8Array, limitMs: number): Promise<Answer[]> {
-    return Promise.all(
-      names.map((from) =>
-        options.request(from, path, body, limitMs).then(
-          (answer): Answer =>
-            answer.status === 200
-              ? { from, kind: 'ok', body: answer.body }
-              : { from, kind: 'no', status: answer.status, why: new TextDecoder().decode(answer.body) },
-          (error: Error): Answer => ({ from, kind: 'no', status: 0, why: error.message }),
-        ),
-      ),
-    );
+    return Promise.all(names.map((from) => askOne(from, path, body, limitMs)));
+  }
+
+  async function askOne(from: string, path: string, body: Uint8Array, limitMs: number): Promise<Answer> {
+    const deadline = performance.now() + limitMs;
+    for (;;) {
+      try {
+        const answer = await options.request(from, path, body, limitMs);
+        if (answer.status === 200) return { from, kind: 'ok', body: answer.body };
+        return { from, kind: 'no', status: answer.status, why: new TextDecoder().decode(answer.body) };
+      } catch (error) {
+        // Every request but this one may come twice; one that a broken connection ate costs no round.
+        const again = path !== PATH.prepare && options.connected(from);
+        if (!again || performance.now() + timing.retry > deadline) {
+          return { from, kind: 'no', status: 0, why: (error as Error).message };
+        }
+        await sleep(timing.retry);
+      }
+    }
   }
 
   async function prepare(
     round: number,
   ): Promise<{ readonly promises: ReadonlyMap<string, Promised> } | LeadResult> {
     const message = messages.prepare.seal(signer, { round, head: memory.model().head });
-    const answers = await ask(
-      parties.all.map((party) => party.name),
-      PATH.prepare,
-      message,
-      SHORT_LIMIT_MS,
+    const names = parties.all.map((party) => party.name);
+    const answers = (await ask(names, PATH.prepare, message, timing.shortLimit)).map((answer) =>
+      readPromise(answer, round),
     );
-    const promises = new Map<string, Promised>();
-    for (const answer of answers) {
-      if (answer.kind === 'ok') {
-        const promise = messages.promise.open(answer.body, parties, answer.from);
-        if (promise.round === round) promises.set(answer.from, promise);
-      } else if (answer.status === 410) return { kind: 'outrun', promised: 0, newerAt: answer.from };
-      else if (answer.status === 412) {
-        const promised = Number(answer.why);
-        if (Number.isSafeInteger(promised) && promised >= round)
-          return { kind: 'outrun', promised, newerAt: undefined };
-      }
-    }
+    const promises = new Map(
+      answers.flatMap((answer) => (answer.kind === 'yes' ? [[answer.from, answer.promise]] : [])),
+    );
     const votes = parties.voters.filter((voter) => promises.has(voter.name)).length;
-    if (votes < parties.quorum) {
-      const missing = answers.flatMap((answer) =>
-        answer.kind === 'no' ? [`${answer.from} (${shorten(answer.why)})`] : [],
-      );
-      return {
-        kind: 'waiting',
-        why: `${votes} of ${parties.voters.length} members answer, ${parties.quorum} are needed; missing: ${missing.join(', ')}`,
-      };
+    // With a quorum it goes on, whatever a few say: what they know and the quorum does not, decides nothing.
+    if (votes >= parties.quorum) return { promises };
+    const refusals = answers.flatMap((answer) => (answer.kind === 'no' ? [answer] : []));
+    const newerAt = refusals.find((answer) => answer.status === 410)?.from;
+    if (newerAt !== undefined || highest >= round) return { kind: 'outrun', newerAt };
+    const missing = refusals.map((answer) => `${answer.from} (${shorten(answer.why)})`).join(', ');
+    const why = `${votes} of ${parties.voters.length} members answer, ${parties.quorum} are needed; missing: ${missing}`;
+    return { kind: 'waiting', why };
+  }
+
+  function readPromise(answer: Answer, round: number) {
+    if (answer.kind === 'no') {
+      const promised = answer.status === 412 ? Number(answer.why) : 0;
+      if (Number.isSafeInteger(promised) && promised <= round + MAX_LEAP)
+        highest = Math.max(highest, promised);
+      return answer;
     }
-    return { promises };
+    try {
+      const promise = messages.promise.open(answer.body, parties, answer.from);
+      if (promise.round !== round) throw new Error(`it promised round ${promise.round}`);
+      return { from: answer.from, kind: 'yes', promise } as const;
+    } catch (error) {
+      return { from: answer.from, kind: 'no', status: 200, why: (error as Error).message } as const;
+    }
+  }
+
+  /** The record that has to be finished first: of those voted for already the one of the highest round. */
+  function leftOver(promises: ReadonlyMap<string, Promised>) {
+    const all = [...promises].flatMap(([from, { accepted }]) => (accepted ? [{ from, ...accepted }] : []));
+    return all
+      .sort((a, b) => b.round - a.round)
+      .find(({ from, record }) => {
+        try {
+          return outcomeOf(record);
+        } catch (error) {
+          log('warn', `${from} names a record that does not hold: ${(error as Error).message}`);
+          return false;
+        }
+      });
+  }
+
+  function outcomeOf(record: Uint8Array): Outcome {
+    return resolveRecord(record, memory.model().parameters, options.model, parties);
   }
 
   /** The cohort, or why there is none yet. */
   function assemble(promises: ReadonlyMap<string, Promised>): readonly string[] | LeadResult {
     const unready = [...promises].filter(([, promise]) => promise.unready !== '');
     const reasons = unready.map(([name, promise]) => `${name}: ${promise.unready}`).join('; ');
-    if (unready.some(([, promise]) => promise.waiting)) return { kind: 'waiting', why: reasons };
     const cohort = parties.all
       .map((party) => party.name)
       .filter((name) => promises.get(name)?.unready === '');
     const members = membersAmong(parties, cohort);
-    if (members < terms.federation.minimumBatch) {
-      const why = `${members} members can contribute, ${terms.federation.minimumBatch} are needed`;
-      return { kind: 'waiting', why: reasons ? `${why} (${reasons})` : why };
-    }
-    return cohort;
+    const enough = members >= terms.federation.minimumBatch;
+    const patient = unready.filter(([name, promise]) => promise.waiting && isPatientWith(name));
+    for (const name of [...waitingSince.keys()]) if (!promises.get(name)?.waiting) waitingSince.delete(name);
+    if (patient.length > 0) return { kind: 'waiting', why: reasons };
+    if (enough) return cohort;
+    const why = `${members} members can contribute, ${terms.federation.minimumBatch} are needed`;
+    return { kind: 'waiting', why: reasons ? `${why} (${reasons})` : why };
+  }
+
+  function isPatientWith(name: string): boolean {
+    const since = waitingSince.get(name) ?? performance.now();
+    waitingSince.set(name, since);
+    return performance.now() - since < 2 * phaseLimitMs;
   }
 
   /** Waits for the reports of the cohort, not for ever and not for those who are gone. */
@@ -132,17 +170,24 @@ export function createLeader(options: FederationOptions): Leader {
       }
       const since = goneSince.get(name) ?? performance.now();
       goneSince.set(name, since);
-      return performance.now() - since > LOST_PATIENCE_MS;
+      return performance.now() - since > timing.lostPatience;
     };
     for (;;) {
       const missing = manifest.cohort.filter((name) => !reports.has(name) && !declined.has(name));
       progress = `${reports.size} of ${manifest.cohort.length} contributed`;
       const lostHolder = manifest.committee.find(lost);
       if (lostHolder !== undefined) throw new Error(`${lostHolder}, which holds shares, is gone`);
-      if (missing.every(lost) || performance.now() > deadline || signal.aborted) break;
-      await sleep(POLL_MS, signal);
+      if (
+        missing.filter((name) => !lost(name)).length === 0 ||
+        performance.now() > deadline ||
+        signal.aborted
+      )
+        break;
+      await sleep(timing.poll, signal);
     }
-    return sortReports([...reports].map(([contributor, reportHash]) => ({ contributor, reportHash })));
+    // Whoever is gone by now cannot sign the set any more, and one signature that is missing ends the round.
+    const present = [...reports].filter(([name]) => name === parties.self || options.connected(name));
+    return sortReports(present.map(([contributor, reportHash]) => ({ contributor, reportHash })));
   }
 
   async function collect(
@@ -175,7 +220,7 @@ export function createLeader(options: FederationOptions): Leader {
       cohort.filter((name) => !manifest.committee.includes(name)),
       PATH.manifest,
       sealed,
-      SHORT_LIMIT_MS,
+      timing.shortLimit,
     );
     const reports = await gather(manifest, signal);
     const contributors = reports.map((report) => report.contributor);
@@ -199,7 +244,10 @@ export function createLeader(options: FederationOptions): Leader {
   async function decide(round: number, record: Uint8Array): Promise<LeadResult> {
     progress = 'voting';
     const names = parties.voters.map((voter) => voter.name);
-    const answers = await ask(names, PATH.record, encodeBallot(round, record), SHORT_LIMIT_MS * 2);
+    const expected = outcomeOf(record);
+    const answers = (await ask(names, PATH.record, encodeBallot(round, record), timing.shortLimit * 2)).map(
+      (answer) => readVote(answer, round, expected),
+    );
     const votes = answers.flatMap((answer) =>
       answer.kind === 'ok' ? [{ from: answer.from, bytes: answer.body }] : [],
     );
@@ -211,14 +259,33 @@ export function createLeader(options: FederationOptions): Leader {
     }
     const commit = encodeCommit(record, votes);
     // Itself first: if it falls over now, its own restart knows the model, and the others ask for it.
-    await options.request(parties.self, PATH.commit, commit);
+    const own = await options.request(parties.self, PATH.commit, commit);
+    if (own.status !== 200) return { kind: 'void', why: new TextDecoder().decode(own.body) };
     await ask(
       parties.all.map((party) => party.name).filter((name) => name !== parties.self),
       PATH.commit,
       commit,
-      SHORT_LIMIT_MS * 2,
+      timing.shortLimit * 2,
     );
     return { kind: 'committed' };
+  }
+
+  /** One false vote would make a certificate of all the others' worthless. */
+  function readVote(answer: Answer, round: number, expected: Outcome): Answer {
+    if (answer.kind === 'no') return answer;
+    try {
+      const vote = messages.vote.open(answer.body, parties, answer.from);
+      const same =
+        vote.round === round &&
+        vote.head.version === expected.head.version &&
+        equalBytes(vote.agreement, agreement) &&
+        equalBytes(vote.head.hash, expected.head.hash) &&
+        equalBytes(vote.record, expected.recordHash);
+      if (same) return answer;
+      throw new Error('it voted for something else');
+    } catch (error) {
+      return { from: answer.from, kind: 'no', status: 200, why: (error as Error).message };
+    }
   }
 
   return {
@@ -227,9 +294,7 @@ export function createLeader(options: FederationOptions): Leader {
         progress = 'asking who is there';
         const prepared = await prepare(round);
         if ('kind' in prepared) return prepared;
-        const accepted = [...prepared.promises.values()]
-          .flatMap((promise) => promise.accepted ?? [])
-          .sort((a, b) => b.round - a.round)[0];
+        const accepted = leftOver(prepared.promises);
         if (accepted) {
           log('info', `round ${round}: finishing the record that round ${accepted.round} left`);
           return await decide(round, accepted.record);
@@ -246,7 +311,7 @@ export function createLeader(options: FederationOptions): Leader {
     },
     async release(round) {
       const others = parties.all.map((party) => party.name).filter((name) => name !== parties.self);
-      await ask(others, PATH.release, encodeRelease(round), SHORT_LIMIT_MS);
+      await ask(others, PATH.release, encodeRelease(round), timing.shortLimit);
     },
     contributed(from, body) {
       const word: Contributed = messages.contributed.open(body, parties, from);
@@ -260,6 +325,7 @@ export function createLeader(options: FederationOptions): Leader {
       if (gathering?.manifest.round === round && gathering.manifest.cohort.includes(from))
         gathering.declined.add(from);
     },
+    highest: () => highest,
     progress: () => progress,
   };
 }

@@ -35,8 +35,10 @@ export interface Memory {
   signSet(round: number, set: Uint8Array): Promise<void>;
   /** Stores the encoded, noised vector; only the latest round's is kept. */
   storeVector(round: number, vector: Uint8Array): Promise<void>;
-  /** Makes `model` the present one and forgets the vote that led to it. `writes` go into the same batch. */
-  adopt(model: CertifiedModel, writes?: readonly Write[]): Promise<void>;
+  /** The last round that a vector was made for: one a round. */
+  contributed(): number;
+  /** Makes `model` the present one and forgets the vote that led to it; `store` makes that durable, in one batch. */
+  adopt(model: CertifiedModel, store: (writes: readonly Write[]) => Promise<void>): Promise<void>;
 }
 
 const MODEL = 'model/';
@@ -68,6 +70,7 @@ export async function openMemory(
     .get('accepted')
     .then((value) => (value && value.length > 1 ? decodePair(value) : undefined));
   let signed = await section.get('set').then((value) => (value ? decodePair(value) : undefined));
+  let contributed = await section.get('vector').then((value) => (value ? decodePair(value).round : 0));
   const encodePair = (round: number, bytes: Uint8Array) => encodeCbor([round, bytes]);
 
   return {
@@ -88,13 +91,16 @@ export async function openMemory(
       signed = { round, bytes: set };
       await journal.write([section.put('set', encodePair(round, set))]);
     },
-    storeVector: (round, vector) => journal.write([section.put('vector', encodePair(round, vector))]),
-    async adopt(next, writes = []) {
+    async storeVector(round, vector) {
+      contributed = round;
+      await journal.write([section.put('vector', encodePair(round, vector))]);
+    },
+    contributed: () => contributed,
+    async adopt(next, store) {
       const dropped = models.length >= keep ? models.splice(0, models.length - keep + 1) : [];
       models.push(next);
       accepted = undefined;
-      await journal.write([
-        ...writes,
+      await store([
         section.put(MODEL + ordered(next.head.version), encodeModel(next)),
         section.del('accepted'),
         ...dropped.map((old) => section.del(MODEL + ordered(old.head.version))),

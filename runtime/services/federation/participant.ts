@@ -19,8 +19,8 @@ import { equalBytes } from '../../core/encoding/cbor.ts';
 import { parameterCount } from '../../core/learning/model.ts';
 import { sleep } from '../../state/pause.ts';
 import { type Manifest, type ModelHead, manifestHash, messages } from './messages.ts';
-import type { FederationOptions } from './options.ts';
-import { leaderOf } from './parties.ts';
+import { type FederationOptions, TIMING } from './options.ts';
+import { leaderOf, MAX_LEAP, membersAmong } from './parties.ts';
 import { checkManifest, checkSetSignatures, holdersFor, resolveRecord, signersOf } from './record.ts';
 import { decodeBallot, decodeRelease, decodeSet, encodeRelease, PATH, type SetBody } from './wire.ts';
 
@@ -65,8 +65,7 @@ export interface Participant {
   decided(version: number): void;
 }
 
-const SHARE_RETRIES = 20;
-const SHARE_RETRY_MS = 250;
+const RETRIES = 20;
 /** Answers that another try may change: the manifest has not reached that peer yet. */
 const TOO_EARLY = 425;
 
@@ -74,8 +73,11 @@ const TOO_EARLY = 425;
 export function createParticipant(options: FederationOptions, behind: (peer: string) => void): Participant {
   const { parties, memory, signer, learner, log } = options;
   const { terms, hash: agreement } = parties.agreement;
-  const { updateBound, fractionBits } = terms.federation;
+  const { updateBound, fractionBits, minimumBatch } = terms.federation;
+  const timing = options.timing ?? TIMING;
   let current: Current | undefined;
+  /** The last round that was left: a late or repeated message does not open it again. */
+  let closed = 0;
   let phase = 'idle';
   let lastActivity = performance.now();
 
@@ -86,6 +88,7 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
 
   function leave(): void {
     current?.abort.abort();
+    closed = Math.max(closed, current?.manifest.round ?? 0);
     current = undefined;
     active('idle');
   }
@@ -107,6 +110,14 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     }
     if (head.version < mine.version) throw refuse(410, `model ${mine.version} is known here already`);
     if (!equalBytes(head.hash, mine.hash)) throw refuse(409, `model ${head.version} has another hash here`);
+  }
+
+  /** The leader of a round in which things go on: nobody else may end that round by asking for another. */
+  function busyWith(): string | undefined {
+    const leader = current?.manifest.leader;
+    if (leader === undefined || performance.now() - lastActivity > 2 * terms.federation.phaseLimit)
+      return undefined;
+    return leader === parties.self || options.connected(leader) ? leader : undefined;
   }
 
   async function contribute(round: Current): Promise<void> {
@@ -131,7 +142,7 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     round.ownReport = reportHash(reports[0]!);
     active('waiting for the others');
     const word = messages.contributed.seal(signer, { manifest: round.hash, report: round.ownReport });
-    await send(manifest.leader, PATH.contributed, word);
+    await send(manifest.leader, PATH.contributed, word, round);
     log(
       'info',
       `round ${manifest.round}: contributed after ${((performance.now() - started) / 1000).toFixed(1)} s`,
@@ -148,20 +159,22 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
   }
 
   async function deliver(holder: string, report: ReportShare, round: Current): Promise<void> {
-    const body = encodeReportShare(report);
-    for (let attempt = 0; ; attempt++) {
-      const { status, body: answer } = await options.request(holder, PATH.share, body);
-      if (status === 200) return;
-      if (status !== TOO_EARLY || attempt === SHARE_RETRIES || round.abort.signal.aborted) {
-        throw new Error(`${holder} did not take its share: ${new TextDecoder().decode(answer) || status}`);
-      }
-      await sleep(SHARE_RETRY_MS, round.abort.signal);
-    }
+    await send(holder, PATH.share, encodeReportShare(report), round);
   }
 
-  async function send(peer: string, path: string, body: Uint8Array): Promise<void> {
-    const { status, body: answer } = await options.request(peer, path, body);
-    if (status !== 200) throw new Error(`${peer} answered ${status}: ${new TextDecoder().decode(answer)}`);
+  /** Sends until it has arrived, while the round goes on: a connection that breaks must not cost a contribution. */
+  async function send(peer: string, path: string, body: Uint8Array, round: Current): Promise<void> {
+    for (let attempt = 0; ; attempt++) {
+      const { status, text } = await options.request(peer, path, body).then(
+        (answer) => ({ status: answer.status, text: new TextDecoder().decode(answer.body) }),
+        (error: Error) => ({ status: 0, text: error.message }),
+      );
+      if (status === 200) return;
+      if ((status !== 0 && status !== TOO_EARLY) || attempt === RETRIES || round.abort.signal.aborted) {
+        throw new Error(`${peer} did not take ${path}: ${text || status}`);
+      }
+      await sleep(timing.retry, round.abort.signal);
+    }
   }
 
   /** The set of a request, after checking that it is made of what this gateway sent and holds. */
@@ -174,6 +187,9 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     const names = body.reports.map((report) => report.contributor);
     if (!signersOf(manifest, names).includes(parties.self))
       throw refuse(403, 'this gateway is not in the set');
+    // Gateways of one company are one hand: with fewer members than this a sum would tell what one of them added.
+    if (membersAmong(parties, names) < minimumBatch)
+      throw refuse(409, `the set has fewer than ${minimumBatch} members`);
     for (const { contributor, reportHash: hash } of body.reports) {
       if (!manifest.cohort.includes(contributor)) throw refuse(409, `${contributor} is not in the cohort`);
       const known = contributor === parties.self ? round.ownReport : reportOf(round.shares.get(contributor));
@@ -191,10 +207,15 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
       if (from !== leaderOf(parties, round)) throw refuse(403, `${from} does not lead round ${round}`);
       checkHead(head, from);
       if (round <= memory.promised()) throw refuse(412, `${memory.promised()}`);
+      if (round > memory.promised() + MAX_LEAP) throw refuse(409, `round ${round} is too far ahead`);
+      const busy = busyWith();
+      if (busy !== undefined && busy !== from) throw refuse(503, `in a round that ${busy} leads`);
       leave();
       // Told before it is durable: this gateway must not begin a round of its own meanwhile.
       active('promised');
       await memory.promise(round);
+      // What is said below is about this model: another one may have come meanwhile.
+      checkHead(head, from);
       const readiness = learner.readiness();
       return messages.promise.seal(signer, {
         round,
@@ -214,6 +235,7 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
         if (equalBytes(current.hash, hash)) return;
         throw refuse(409, `round ${manifest.round} has another manifest here already`);
       }
+      if (manifest.round <= closed) throw refuse(409, `round ${manifest.round} is over here`);
       const round: Current = {
         manifest,
         hash,
@@ -224,6 +246,8 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
       current = round;
       active('in a round');
       if (!manifest.cohort.includes(parties.self)) return;
+      // Another vector of the same round, after a restart, would be a second sum that this gateway is in.
+      if (memory.contributed() >= manifest.round) return decline(round);
       contribute(round).catch((error: Error) => {
         if (!round.abort.signal.aborted) {
           log('warn', `round ${manifest.round}: cannot contribute: ${error.message}`);
@@ -306,13 +330,15 @@ export function createParticipant(options: FederationOptions, behind: (peer: str
     },
     release(from, body) {
       const round = decodeRelease(body);
-      if (round === memory.promised() && from === leaderOf(parties, round)) leave();
+      if (round !== memory.promised() || from !== leaderOf(parties, round)) return;
+      closed = Math.max(closed, round);
+      leave();
     },
     phase: () => phase,
     lastActivity: () => lastActivity,
     leave,
     decided(version) {
-      if (current && current.manifest.head.version < version) leave();
+      if (!current || current.manifest.head.version < version) leave();
     },
   };
 }

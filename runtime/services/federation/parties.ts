@@ -43,6 +43,9 @@ export function createParties(agreement: Agreement, self: string): Parties {
   };
 }
 
+/** How far a round's number may leap: a liar that could take the last number would end all rounds. */
+export const MAX_LEAP = 1_000_000;
+
 /** The leader of a round: the voters in turn. It proposes and relays, and is trusted with nothing. */
 export function leaderOf(parties: Parties, round: number): string {
   return parties.voters[round % parties.voters.length]!.name;

@@ -14,7 +14,7 @@ import { sum } from '../../core/aggregation/shares.ts';
 import { type CborValue, decodeCbor, decodeError, encodeCbor, equalBytes } from '../../core/encoding/cbor.ts';
 import { byteString, fieldsOf, list, text } from '../../core/encoding/fields.ts';
 import { applyUpdate, type ModelSpec, modelHash } from '../../core/learning/model.ts';
-import { type Manifest, type ModelHead, messages } from './messages.ts';
+import { type Manifest, type ModelHead, messages, type Vote } from './messages.ts';
 import { drawCommittee, leaderOf, membersAmong, type Parties } from './parties.ts';
 
 /** Signed bytes and who signed them. */
@@ -185,9 +185,9 @@ export function signersOf(manifest: Manifest, contributors: readonly string[]): 
 
 /**
  * Checks that a quorum of members voted for one outcome of one record.
- * @returns the model head they voted for. @throws Error when they are too few or disagree.
+ * @returns what they voted for. @throws Error when they are too few or disagree.
  */
-export function checkVotes(votes: readonly Signed[], parties: Parties): ModelHead {
+export function checkVotes(votes: readonly Signed[], parties: Parties): Vote {
   const first = votes[0];
   if (!first) throw decodeError('certificate: no votes');
   const reference = messages.vote.open(first.bytes, parties, first.from);
@@ -208,5 +208,5 @@ export function checkVotes(votes: readonly Signed[], parties: Parties): ModelHea
   if (voters.size < parties.quorum) {
     throw decodeError(`certificate: ${voters.size} votes, ${parties.quorum} are needed`);
   }
-  return reference.head;
+  return reference;
 }

@@ -73,7 +73,10 @@ export function createLearner(options: LearnerOptions): LocalLearner {
       if (!options.settled() || dataset.lag() > (options.live ? LIVE_LAG : 0))
         return { kind: 'waiting', why: 'data are still being read' };
       if (dataset.counts().failures === 0) return { kind: 'unable', why: 'no machine has failed yet' };
-      if (windows().count === 0) return { kind: 'unable', why: 'no episode is long enough to learn from' };
+      // How many there are is nobody else's business.
+      if (windows().episodes < training.minimumEpisodes) {
+        return { kind: 'unable', why: 'too few machines have failed yet' };
+      }
       const charge = chargeFor(0);
       if (charge && !ledger.allows(charge, budget(charge.unit))) {
         return { kind: 'unable', why: 'the privacy budget is spent' };

@@ -70,6 +70,11 @@ const training = z.strictObject({
   clipNorm: z.number().positive().describe('C: the L2 norm a unit’s gradient is clipped to'),
   samplingRate: z.number().gt(0).max(1).describe('q: the Poisson rate at which a unit takes part in a step'),
   expectedBatch: z.number().positive().describe('units a step’s sum is divided by, agreed and not counted'),
+  minimumEpisodes: z
+    .int()
+    .min(1)
+    .max(1_000_000)
+    .describe('a gateway with fewer finished episodes does not contribute: noise would be all it adds'),
   stepsPerRound: z.int().min(1).max(100_000),
   firstLearningRate: z.number().positive().describe('learning rate of the first round'),
   lastLearningRate: z

@@ -60,7 +60,8 @@ export function withChecksum(value: Uint8Array): Uint8Array {
 export function withoutChecksum(key: string, stored: Uint8Array): Uint8Array {
   const end = stored.length - CHECKSUM_BYTES;
   if (end < 0) throw damagedRecord(key, `${stored.length} bytes, too few to hold a checksum`);
-  const value = stored.subarray(0, end);
+  // A plain Uint8Array: a Buffer's slice() would share its memory with whoever takes a part of it.
+  const value = new Uint8Array(stored.buffer, stored.byteOffset, end);
   if (!equalBytes(sha256(value).subarray(0, CHECKSUM_BYTES), stored.subarray(end))) {
     throw damagedRecord(key, 'its checksum does not match');
   }

@@ -1,0 +1,132 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { toHex } from '../../../runtime/core/encoding/base64.ts';
+import { encodeLeaf, leafOf } from '../../../runtime/core/log/block.ts';
+import { HASH_LENGTH, leafHash } from '../../../runtime/core/log/hash.ts';
+import { TILE_WIDTH } from '../../../runtime/core/log/tiles.ts';
+import { treeRoot } from '../../../runtime/core/log/tree.ts';
+import { type Journal, openJournal } from '../../../runtime/state/journal/journal.ts';
+import { openStore } from '../../../runtime/state/journal/store.ts';
+import { openOwnLog } from '../../../runtime/state/journal/tiles.ts';
+import { entry, opened, SETTINGS, temporary } from './helpers.ts';
+
+/** The log's leaf of a block that holds the entry `number` alone. */
+function hashOf(number: number): Uint8Array {
+  return leafHash(encodeLeaf(leafOf([entry(number)])));
+}
+
+/** The hashes of tile (level, index), `width` of them, from the leaves alone. */
+function tileFrom(leaves: readonly Uint8Array[], level: number, index: number, width: number): string {
+  const span = TILE_WIDTH ** level;
+  let hashes = '';
+  for (let column = index * TILE_WIDTH; column < index * TILE_WIDTH + width; column++) {
+    hashes += toHex(treeRoot(leaves.slice(column * span, (column + 1) * span)));
+  }
+  return hashes;
+}
+
+async function compareTiles(
+  log: Pick<Journal, 'tile'>,
+  leaves: readonly Uint8Array[],
+  widths: readonly number[] = [1],
+): Promise<void> {
+  for (let level = 0; TILE_WIDTH ** level <= leaves.length; level++) {
+    const columns = Math.floor(leaves.length / TILE_WIDTH ** level);
+    for (let index = 0; index * TILE_WIDTH < columns; index++) {
+      const most = Math.min(TILE_WIDTH, columns - index * TILE_WIDTH);
+      for (const width of new Set([...widths.filter((one) => one <= most), most])) {
+        const bytes = await log.tile(level, index, width);
+        assert.equal(bytes.length, width * HASH_LENGTH);
+        assert.equal(toHex(bytes), tileFrom(leaves, level, index, width), `tile ${level}/${index}.${width}`);
+      }
+    }
+    const next = Math.floor(columns / TILE_WIDTH);
+    await assert.rejects(log.tile(level, next, columns - next * TILE_WIDTH + 1), /has no tile/);
+  }
+}
+
+test('roots of all sizes from 1 to 600 and the tiles, opened anew in between', async (t) => {
+  const directory = await temporary(t);
+  const openedAnewAt = new Set([1, 2, 255, 256, 257, 300, 511, 512, 513, 600]);
+  const leaves: Uint8Array[] = [];
+  let journal = await openJournal(directory, SETTINGS);
+  t.after(() => journal.close());
+  assert.equal(journal.head(), undefined);
+  for (let size = 1; size <= 600; size++) {
+    leaves.push(hashOf(size));
+    await journal.append([entry(size)], { urgent: true });
+    const expected = { size, root: toHex(treeRoot(leaves)) };
+    const rootNow = () => ({ size: journal.head()?.size, root: toHex(journal.head()!.root) });
+    assert.deepEqual(rootNow(), expected);
+    if (!openedAnewAt.has(size)) continue;
+    await compareTiles(journal, leaves, [1, 2, 100, 255]);
+    await journal.close();
+    journal = await openJournal(directory, SETTINGS);
+    assert.deepEqual(rootNow(), expected, 'opened anew');
+    await compareTiles(journal, leaves, [1, 2, 100, 255]);
+  }
+});
+
+test('across the third level, 65,536 leaves', async (t) => {
+  const directory = await temporary(t);
+  const leaves: Uint8Array[] = [];
+  let store = await openStore(directory, 'create');
+  t.after(() => store.close());
+  let log = await openOwnLog(store, 0);
+  for (const size of [65_535, 65_537]) {
+    while (leaves.length < size) {
+      const writes = [];
+      for (let count = 0; count < 4096 && leaves.length < size; count++) {
+        const data = entry(leaves.length);
+        leaves.push(leafHash(data));
+        writes.push(...log.append(data));
+      }
+      await store.write(writes);
+      log.settle();
+    }
+    const root = toHex(treeRoot(leaves));
+    assert.equal(toHex(log.root()), root);
+    await store.close();
+    store = await openStore(directory, 'existing');
+    log = await openOwnLog(store, size);
+    assert.equal(log.size(), size);
+    assert.equal(toHex(log.root()), root);
+    for (const [level, index, width] of [[0, 255, 255], [1, 0, 255], [0, 3, 256]] as const) {
+      assert.equal(toHex(await log.tile(level, index, width)), tileFrom(leaves, level, index, width));
+    }
+  }
+  assert.equal(toHex(await log.tile(2, 0, 1)), toHex(treeRoot(leaves.slice(0, 65_536))));
+});
+
+test('while a tile becomes full its durable part can be read, and no more than that', async (t) => {
+  const journal = await opened(t);
+  const leaves: Uint8Array[] = [];
+  for (let number = 0; number < 255; number++) {
+    leaves.push(hashOf(number));
+    await journal.append([entry(number)], { urgent: true });
+  }
+  const filling = journal.append([entry(255)], { urgent: true });
+  // Behind the start of the commit, which was put into the same queue before.
+  await new Promise((resolve) => setImmediate(resolve));
+  if (journal.state().blocks === 255) {
+    await assert.rejects(journal.tile(0, 0, 256), /has no tile 0\/0 of width 256 yet/);
+  }
+  assert.equal(toHex(await journal.tile(0, 0, 255)), tileFrom(leaves, 0, 0, 255));
+  await filling;
+  leaves.push(hashOf(255));
+  await compareTiles(journal, leaves, [255]);
+});
+
+test('a log with a record missing is not opened', async (t) => {
+  for (const lost of ['leaf/0000000000012b', 'tile/00000000000000/00000000000000']) {
+    const directory = await temporary(t);
+    const journal = await openJournal(directory, SETTINGS);
+    for (let number = 0; number < 300; number++) void journal.append([entry(number)], { urgent: true });
+    while (journal.state().blocks < 300) await journal.append([entry(1000)], { urgent: true });
+    await journal.close();
+    const store = await openStore(directory, 'existing');
+    await store.write([{ type: 'del', key: lost }]);
+    await store.close();
+    await assert.rejects(openJournal(directory, SETTINGS), new RegExp(`${lost} is absent; restore`));
+  }
+});
