@@ -20,7 +20,7 @@ let gateway: LabGateway;
 let copies = 0;
 
 before(async () => {
-  three = await createConsortium({ gateways: 3, machines: 'live', commitInterval: '20ms', machinesEach: 3 });
+  three = await createConsortium({ gateways: 3, machines: 'live', commitInterval: '10ms', machinesEach: 4 });
   [gateway] = three.gateways as [LabGateway];
   await three.startAll();
   await gateway.ask('maintenance', { machine: 'press-1', type: 'fault', note: 'it squeaks' });
@@ -33,11 +33,11 @@ before(async () => {
 
 after(() => three?.remove());
 
-/** A copy of the directory, in which the agreement's links lead where they did. */
-async function copied(): Promise<string> {
+/** A copy of a directory as the daemon left it, in which the agreement's links lead where they did. */
+async function copied(of = gateway): Promise<string> {
   copies += 1;
   const copy = join(three.directory, `copy-${copies}`);
-  await cp(gateway.directory, copy, { recursive: true, verbatimSymlinks: true });
+  await cp(of.directory, copy, { recursive: true, verbatimSymlinks: true });
   return copy;
 }
 
@@ -46,13 +46,10 @@ async function verified(directory: string): Promise<Ended> {
 }
 
 async function assertBroken(directory: string, named: RegExp): Promise<void> {
-  // Twice: looking at what is broken does not mend it.
-  for (let time = 0; time < 2; time++) {
-    const { code, stdout, stderr } = await verified(directory);
-    assert.equal(code, 1, stdout);
-    assert.match(stderr, named);
-    assert.equal(stdout, '');
-  }
+  const { code, stdout, stderr } = await verified(directory);
+  assert.equal(code, 1, stdout);
+  assert.match(stderr, named);
+  assert.equal(stdout, '');
   await rm(directory, { recursive: true, force: true });
 }
 
@@ -123,7 +120,7 @@ function withLineChanged(note: string, line: RegExp): Uint8Array {
 
 test('what was written verifies, in every directory, as text and as JSON', async () => {
   for (const one of three.gateways) {
-    const { code, stdout, stderr } = await kosmos(three.program, ['verify', one.directory, '--json']);
+    const { code, stdout, stderr } = await kosmos(three.program, ['verify', await copied(one), '--json']);
     assert.equal(code, 0, stderr);
     const report = JSON.parse(stdout) as Record<string, unknown>;
     assert.equal(report.ok, true);
@@ -222,7 +219,7 @@ test('a block that is gone, two that are swapped, one that is there twice, an en
   await changed(async (store) => {
     const { block, position, entries } = await entryOf(store, KIND.sample, 60);
     await put(store, keys.block(block), encodeBlock(entries.toSpliced(position, 1)));
-    return /of block \d+: .*number \d+ where \d+ must be|tile 0\/0|the journal counts/;
+    return /of block \d+: .*number \d+ where \d+ must be|checkpoint of size \d+: its root is not that of the blocks|tile 0\/0|the journal counts/;
   });
 });
 
@@ -275,11 +272,11 @@ test('a counter set back, which would let a number be used twice', async () => {
   });
 });
 
-/** Where `wanted` lies in the files of the journal that end in `ending`; the last such place. */
+/** Where `wanted` lies in the files of the journal that end in `ending`: first in the order of the keys, the newest first. */
 async function rawPlace(directory: string, ending: string, wanted: Uint8Array): Promise<{ readonly path: string; readonly at: number }> {
   for (const name of (await readdir(join(directory, 'journal'))).filter((one) => one.endsWith(ending)).sort().reverse()) {
     const path = join(directory, 'journal', name);
-    const at = (await readFile(path)).lastIndexOf(wanted);
+    const at = (await readFile(path)).indexOf(wanted);
     if (at >= 0) return { path, at };
   }
   throw new Error(`${toHex(wanted.subarray(0, 8))}... is in no file ${ending}`);
@@ -299,12 +296,12 @@ async function wantedBytes(): Promise<ReadonlyMap<string, Uint8Array>> {
     const late = await entryOf(store, KIND.sample, blocks - 4);
     const { note } = await newestCosigned(store);
     const cosignature = /borealis-1\/witness (.*)/.exec(note)![1]!;
-    // Signatures and base64 do not compress, so they stand in a table as they do here.
+    // Signatures do not compress, so they stand in a table as they do here; key and time before them do.
     return new Map([
       ['an early sample', early.entries[early.position]!.slice(-40)],
       ['a late sample', late.entries[late.position]!.slice(-40)],
       ['a checkpoint', new TextEncoder().encode(note.split('\n')[2]!.slice(0, 30))],
-      ['a cosignature', new TextEncoder().encode(cosignature.slice(10, 60))],
+      ['a cosignature', new TextEncoder().encode(cosignature.slice(30, 60))],
     ]);
   } finally {
     await store.close();
@@ -316,6 +313,8 @@ test('one byte in the files themselves: in the write-ahead file, as the daemon l
   for (const wanted of (await wantedBytes()).values()) {
     const copy = await copied();
     await flipRaw(await rawPlace(copy, '.log', wanted));
+    // Twice: looking at what is broken does not mend it.
+    assert.equal((await verified(copy)).code, 1);
     await assertBroken(copy, /the record at byte \d+ of .*\.log is damaged/);
   }
 });

@@ -113,7 +113,7 @@ export async function temporaryDirectory(t: Pick<TestContext, 'after'>): Promise
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string | (() => string),
-  limitMs = 60_000,
+  limitMs = 40_000,
 ): Promise<void> {
   const deadline = Date.now() + limitMs;
   while (!(await condition())) {

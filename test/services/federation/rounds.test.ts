@@ -30,32 +30,24 @@ async function untilVersion(network: Network, version: number, names = network.n
   );
 }
 
-/** The first round that is under way whose leader and committee satisfy the test. */
-function duringRound(
+/** Crashes the member that `choose` names, at the first request of `path` for which it names one. */
+function crashAt(
   network: Network,
   path: string,
-  act: (round: RoundInHand) => boolean | Promise<boolean>,
+  choose: (round: RoundInHand) => string | undefined,
 ): Promise<RoundInHand> {
   return new Promise((resolve, reject) => {
     let done = false;
     network.onRequest(async (from, to, asked) => {
       if (done || asked !== path) return undefined;
-      const parties = network.member(network.names[0]!).parties;
+      const { parties } = network.member(network.names[0]!);
       const round = Math.max(...network.alive().map((member) => member.memory.promised()));
-      const hand: RoundInHand = {
-        from,
-        to,
-        round,
-        leader: leaderOf(parties, round),
-        committee: drawCommittee(parties, round, network.names),
-      };
-      try {
-        if (!(await act(hand))) return undefined;
-        done = true;
-        resolve(hand);
-      } catch (error) {
-        reject(error as Error);
-      }
+      const leader = leaderOf(parties, round);
+      const hand = { from, to, round, leader, committee: drawCommittee(parties, round, network.names) };
+      const victim = choose(hand);
+      if (victim === undefined) return undefined;
+      done = true;
+      await network.crash(victim).then(() => resolve({ ...hand, victim }), reject);
       return undefined;
     });
   });
@@ -67,6 +59,7 @@ interface RoundInHand {
   readonly round: number;
   readonly leader: string;
   readonly committee: readonly string[];
+  readonly victim?: string;
 }
 
 for (const fleets of [
@@ -110,11 +103,9 @@ test('rounds end where the agreement says so', async (t) => {
 
 test('a contributor that goes before the set is signed costs nothing but its part', async (t) => {
   const network = await networkOf(t, { fleets: [1, 1, 1, 1, 1] });
-  const gone = duringRound(network, PATH.contributed, async ({ from, to, leader, committee }) => {
-    if (from === leader || committee.includes(from) || to !== leader) return false;
-    await network.crash(from);
-    return true;
-  });
+  const gone = crashAt(network, PATH.contributed, ({ from, leader, committee }) =>
+    from === leader || committee.includes(from) ? undefined : from,
+  );
   await network.startAll();
   const { from, round } = await gone;
   const rest = network.names.filter((name) => name !== from);
@@ -129,10 +120,7 @@ test('a contributor that goes before the set is signed costs nothing but its par
 
 test('a leader that goes in the middle of a round is followed by another', async (t) => {
   const network = await networkOf(t, { fleets: [1, 1, 1, 1] });
-  const gone = duringRound(network, PATH.set, async ({ leader }) => {
-    await network.crash(leader);
-    return true;
-  });
+  const gone = crashAt(network, PATH.set, ({ leader }) => leader);
   await network.startAll();
   const { leader } = await gone;
   const rest = network.names.filter((name) => name !== leader);
@@ -143,11 +131,9 @@ test('a leader that goes in the middle of a round is followed by another', async
 test('a leader that goes while the votes are counted: the record it leaves is finished, or nothing of it', async (t) => {
   const network = await networkOf(t, { fleets: [1, 1, 1, 1] });
   let votes = 0;
-  const gone = duringRound(network, PATH.record, async ({ leader, to }) => {
+  const gone = crashAt(network, PATH.record, ({ leader, to }) => {
     if (to !== leader) votes += 1;
-    if (votes < 2) return false;
-    await network.crash(leader);
-    return true;
+    return votes < 2 ? undefined : leader;
   });
   await network.startAll();
   const { leader } = await gone;
@@ -160,10 +146,7 @@ test('a leader that goes while the votes are counted: the record it leaves is fi
 
 test('a record that a quorum voted for, its leader gone before it told, becomes the model', async (t) => {
   const network = await networkOf(t, { fleets: [1, 1, 1, 1] });
-  const gone = duringRound(network, PATH.commit, async ({ leader }) => {
-    await network.crash(leader);
-    return true;
-  });
+  const gone = crashAt(network, PATH.commit, ({ leader }) => leader);
   await network.startAll();
   const { leader, round } = await gone;
   const rest = network.names.filter((name) => name !== leader);
@@ -178,12 +161,9 @@ test('a record that a quorum voted for, its leader gone before it told, becomes 
 
 test('a committee member that goes after shares have left: no second model, and rounds go on', async (t) => {
   const network = await networkOf(t, { fleets: [1, 1, 1, 1, 1] });
-  const gone = duringRound(network, PATH.contributed, async ({ leader, committee }) => {
-    const victim = committee.find((name) => name !== leader);
-    if (!victim) return false;
-    await network.crash(victim);
-    return true;
-  });
+  const gone = crashAt(network, PATH.contributed, ({ leader, committee }) =>
+    committee.find((name) => name !== leader),
+  );
   await network.startAll();
   const { leader, committee } = await gone;
   const victim = committee.find((name) => name !== leader)!;

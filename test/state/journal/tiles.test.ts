@@ -8,7 +8,7 @@ import { treeRoot } from '../../../runtime/core/log/tree.ts';
 import { type Journal, openJournal } from '../../../runtime/state/journal/journal.ts';
 import { openStore } from '../../../runtime/state/journal/store.ts';
 import { openOwnLog } from '../../../runtime/state/journal/tiles.ts';
-import { entry, opened, SETTINGS, temporary } from './helpers.ts';
+import { closing, entry, SETTINGS, temporary } from './helpers.ts';
 
 /** The log's leaf of a block that holds the entry `number` alone. */
 function hashOf(number: number): Uint8Array {
@@ -50,7 +50,7 @@ test('roots of all sizes from 1 to 600 and the tiles, opened anew in between', a
   const openedAnewAt = new Set([1, 2, 255, 256, 257, 300, 511, 512, 513, 600]);
   const leaves: Uint8Array[] = [];
   let journal = await openJournal(directory, SETTINGS);
-  t.after(() => journal.close());
+  closing(t, () => journal.close());
   assert.equal(journal.head(), undefined);
   for (let size = 1; size <= 600; size++) {
     leaves.push(hashOf(size));
@@ -71,7 +71,7 @@ test('across the third level, 65,536 leaves', async (t) => {
   const directory = await temporary(t);
   const leaves: Uint8Array[] = [];
   let store = await openStore(directory, 'create');
-  t.after(() => store.close());
+  closing(t, () => store.close());
   let log = await openOwnLog(store, 0);
   for (const size of [65_535, 65_537]) {
     while (leaves.length < size) {
@@ -91,30 +91,35 @@ test('across the third level, 65,536 leaves', async (t) => {
     log = await openOwnLog(store, size);
     assert.equal(log.size(), size);
     assert.equal(toHex(log.root()), root);
-    for (const [level, index, width] of [[0, 255, 255], [1, 0, 255], [0, 3, 256]] as const) {
+    for (const [level, index, width] of [
+      [0, 255, 255],
+      [1, 0, 255],
+      [0, 3, 256],
+    ] as const) {
       assert.equal(toHex(await log.tile(level, index, width)), tileFrom(leaves, level, index, width));
     }
   }
   assert.equal(toHex(await log.tile(2, 0, 1)), toHex(treeRoot(leaves.slice(0, 65_536))));
 });
 
-test('while a tile becomes full its durable part can be read, and no more than that', async (t) => {
-  const journal = await opened(t);
+test('until a full tile is stored its durable part can be read, and no more than that', async (t) => {
+  const store = await openStore(await temporary(t), 'create');
+  closing(t, () => store.close());
+  const log = await openOwnLog(store, 0);
   const leaves: Uint8Array[] = [];
-  for (let number = 0; number < 255; number++) {
-    leaves.push(hashOf(number));
-    await journal.append([entry(number)], { urgent: true });
-  }
-  const filling = journal.append([entry(255)], { urgent: true });
-  // Behind the start of the commit, which was put into the same queue before.
-  await new Promise((resolve) => setImmediate(resolve));
-  if (journal.state().blocks === 255) {
-    await assert.rejects(journal.tile(0, 0, 256), /has no tile 0\/0 of width 256 yet/);
-  }
-  assert.equal(toHex(await journal.tile(0, 0, 255)), tileFrom(leaves, 0, 0, 255));
-  await filling;
-  leaves.push(hashOf(255));
-  await compareTiles(journal, leaves, [255]);
+  const append = () => {
+    leaves.push(leafHash(entry(leaves.length)));
+    return log.append(entry(leaves.length - 1));
+  };
+  await store.write(Array.from({ length: 255 }, append).flat());
+  log.settle();
+  const writes = append();
+  assert.equal(toHex(await log.tile(0, 0, 255)), tileFrom(leaves, 0, 0, 255));
+  await assert.rejects(log.tile(0, 0, 256), /has no tile 0\/0 of width 256 yet/);
+  await assert.rejects(log.tile(1, 0, 1), /has no tile 1\/0 of width 1 yet/);
+  await store.write(writes);
+  log.settle();
+  await compareTiles(log, leaves, [255]);
 });
 
 test('a log with a record missing is not opened', async (t) => {
