@@ -8,7 +8,7 @@ import { dataSheetSchema } from '../state/agreement/schema.ts';
 import { exists, readBounded, replaceFile } from '../state/files.ts';
 import { loadKey } from '../state/provenance/keys.ts';
 import { readSettingsFile } from '../state/settings/read.ts';
-import { loadUnsigned, settingsProblem, signaturesPath } from './settings-file.ts';
+import { loadUnsigned, readJson, settingsProblem, signaturesPath } from './settings-file.ts';
 import { draftAgreement, type MemberCard } from './setup/draft.ts';
 import { draftTerms } from './setup/terms.ts';
 import { defineCommand } from './terminal/command.ts';
@@ -30,7 +30,7 @@ type Card = z.output<typeof cardSchema>;
 const PRESETS = { 'simulated-machine': simulatedPreset, cmapss: cmapssPreset } as const;
 
 async function readCard(path: string): Promise<Card> {
-  const judged = cardSchema.safeParse(JSON.parse(await readBounded(path, 65_536)));
+  const judged = cardSchema.safeParse(await readJson(path));
   if (!judged.success)
     throw problem('it is not a card as kosmos init writes it', { where: path, exitCode: 2 });
   return judged.data;

@@ -1,6 +1,7 @@
 import { resolve } from 'node:path';
 import { quorum } from '../core/log/policy.ts';
 import { createEmbeddedBroker } from '../services/telemetry/embedded.ts';
+import { telemetrySettings } from '../services/telemetry/settings.ts';
 import { sleep } from '../state/pause.ts';
 import { type DemoOptions, type DemoPlan, freePorts } from './demo/options.ts';
 import { planDemo } from './demo/plan.ts';
@@ -97,7 +98,7 @@ export const demo = defineCommand({
         unit: options.unit,
         data: options.data === undefined ? undefined : { directory: options.data, subset: options.subset },
         ranges: options.ranges,
-        broker: options.broker,
+        broker: judgeBroker(options.broker),
         directory: resolve(options.directory),
         seed: options.seed,
       },
@@ -117,6 +118,14 @@ function parseEpsilon(text: string): number | 'off' {
   return value;
 }
 
+function judgeBroker(url: string | undefined): string | undefined {
+  const judged = telemetrySettings.safeParse({ url });
+  if (judged.success) return judged.data.url;
+  throw problem(`--broker ${url}: ${judged.error.issues.map((issue) => issue.message).join('; ')}`, {
+    exitCode: 2,
+  });
+}
+
 async function runDemo(options: DemoOptions, io: Io): Promise<DemoSummary> {
   const started = performance.now();
   const plan = await planDemo(options);
@@ -127,7 +136,10 @@ async function runDemo(options: DemoOptions, io: Io): Promise<DemoSummary> {
     await prepareGateways(plan, options.directory, broker.url);
     const stop = stopSignal();
     processes.push(...plan.gateways.map(startGateway));
-    return await follow(options, plan, processes, broker.url, stop, started, io);
+    const summary = await follow(options, plan, processes, broker.url, stop, started, io);
+    await Promise.all(processes.map((process) => process.stop()));
+    // Ending badly is a failure too.
+    return { ...summary, failures: [...new Set([...summary.failures, ...failuresOf(processes)])] };
   } finally {
     await Promise.all(processes.map((process) => process.stop()));
     await broker.close();
@@ -181,11 +193,8 @@ async function follow(
       const state = await watch.look(performance.now() - started, broker);
       screen.draw(drawDemo(options, plan, state, colour));
       if (stop.aborted) break;
-      const ended = processes.filter((process) => process.failure() !== undefined);
-      if (ended.length > 0) {
-        failures.push(...ended.map((process) => `${process.gateway.name} ${process.failure()}`));
-        break;
-      }
+      failures.push(...failuresOf(processes));
+      if (failures.length > 0) break;
       if (watch.stalledMs() > STALL_LIMIT_MS) {
         failures.push(`no round within ${STALL_LIMIT_MS / 1000} s: ${watch.waiting() ?? 'nobody says why'}`);
         break;
@@ -195,12 +204,26 @@ async function follow(
         if (watch.allFinal() || performance.now() - settling > SETTLE_LIMIT_MS) break;
       }
     }
-    const test = evaluate(plan, await watch.model());
+    const model = await watch.model();
+    if (!model) {
+      const what = failures.length > 0 ? failures.join('; ') : 'it was stopped before any gateway answered';
+      throw problem(what, {
+        where: options.directory,
+        todo: 'gateway.log in the directory of each gateway says more',
+      });
+    }
+    const test = evaluate(plan, model);
     failures.push(...(options.rounds === undefined ? [] : watch.shortcomings()));
     return summarise(options, plan, watch.statuses(), test, performance.now() - started, failures);
   } finally {
     screen.close();
   }
+}
+
+function failuresOf(processes: readonly GatewayProcess[]): readonly string[] {
+  return processes.flatMap((process) =>
+    process.failure() === undefined ? [] : [`${process.gateway.name} ${process.failure()}`],
+  );
 }
 
 /** Asks all gateways, and remembers what a frame needs from one look to the next. */
@@ -255,11 +278,7 @@ function createWatch(plan: DemoPlan, processes: readonly GatewayProcess[]) {
     allFinal: () => present().every((status) => status.log.cosigners.length >= needed),
     async model() {
       await lookAtModel();
-      if (!model)
-        throw problem('no gateway answered in time to show its model', {
-          todo: 'look at gateway.log in their directories',
-        });
-      return model.parameters;
+      return model?.parameters;
     },
     shortcomings: () =>
       present().flatMap((status) => [

@@ -8,6 +8,7 @@ import { type Fault, readSettingsFile } from '../state/settings/read.ts';
 import { type Problem, problem } from './terminal/problem.ts';
 
 const MAX_DOCUMENT = 16 * 1024 * 1024;
+const MAX_CARD = 65_536;
 const USAGE = 2;
 
 /** A file that was given has faults: all of them at once, exit code 2. */
@@ -76,4 +77,14 @@ export async function loadAgreement(path: string): Promise<Agreement> {
     });
   }
   return agreement;
+}
+
+/** The JSON in `path`, not judged yet. @throws Problem that names the file when it is none. */
+export async function readJson(path: string): Promise<unknown> {
+  const text = await readBounded(path, MAX_CARD);
+  try {
+    return JSON.parse(text);
+  } catch (error) {
+    throw problem(`it is not JSON: ${(error as Error).message}`, { where: path, exitCode: USAGE });
+  }
 }

@@ -1,8 +1,8 @@
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { isListening } from '../services/control/client.ts';
-import { exists, readBounded } from '../state/files.ts';
-import { loadAgreement, socketIn } from './settings-file.ts';
+import { exists } from '../state/files.ts';
+import { loadAgreement, readJson, socketIn } from './settings-file.ts';
 import { defineCommand } from './terminal/command.ts';
 import { count } from './terminal/human.ts';
 import { printJson } from './terminal/io.ts';
@@ -50,7 +50,7 @@ async function nameIn(directory: string): Promise<string> {
   const path = join(directory, 'card.json');
   if (!(await exists(path)))
     throw problem('which gateway is this?', { where: directory, todo: 'give --gateway NAME', exitCode: 2 });
-  const judged = cardSchema.safeParse(JSON.parse(await readBounded(path, 65_536)));
+  const judged = cardSchema.safeParse(await readJson(path));
   if (!judged.success) throw problem('it names no gateway', { where: path, todo: 'give --gateway NAME' });
   return judged.data.name;
 }

@@ -5,16 +5,26 @@ import { join } from 'node:path';
 import type { DemoGateway } from '../../runtime/cli/demo/options.ts';
 import { companyName } from '../../runtime/cli/demo/options.ts';
 import { configPath, prepareGateways } from '../../runtime/cli/demo/prepare.ts';
-import { draftTerms } from '../../runtime/cli/setup/terms.ts';
 import { socketIn } from '../../runtime/cli/settings-file.ts';
+import { draftTerms } from '../../runtime/cli/setup/terms.ts';
 import type { DataSheet } from '../../runtime/core/learning/features.ts';
 import { cmapssPreset, type LearningPreset, simulatedPreset } from '../../runtime/core/learning/presets.ts';
-import type { GatewayStatus } from '../../runtime/status.ts';
 import { askDaemon } from '../../runtime/services/control/client.ts';
 import { dataSheetSchema } from '../../runtime/state/agreement/schema.ts';
 import { readSettingsFile } from '../../runtime/state/settings/read.ts';
+import type { GatewayStatus } from '../../runtime/status.ts';
+import {
+  builtKosmos,
+  type Ended,
+  kosmos,
+  labPort,
+  ROOT,
+  type Started,
+  startKosmos,
+  until,
+  within,
+} from './program.ts';
 import { writeRecordings } from './recordings.ts';
-import { builtKosmos, type Ended, type Started, kosmos, labPort, ROOT, startKosmos, until, within } from './program.ts';
 
 export interface LabGateway {
   readonly member: string;
@@ -67,17 +77,31 @@ export interface ConsortiumOptions {
 export async function createConsortium(options: ConsortiumOptions): Promise<Consortium> {
   const program = await builtKosmos();
   const directory = await mkdtemp(join(tmpdir(), 'kosmos-lab-'));
-  const machines = options.machines === 'live' ? liveMachines(options) : await recordedMachines(options, directory);
+  const machines =
+    options.machines === 'live' ? liveMachines(options) : await recordedMachines(options, directory);
   const planned = await Promise.all(
     Array.from({ length: options.gateways }, async (_, index): Promise<DemoGateway> => {
       const member = companyName(index);
       const port = await labPort();
-      return { member, name: `${member}-1`, directory: join(directory, member), port, machines: machines(index) };
+      return {
+        member,
+        name: `${member}-1`,
+        directory: join(directory, member),
+        port,
+        machines: machines(index),
+      };
     }),
   );
   const preset = options.machines === 'live' ? simulatedPreset : cmapssPreset;
   const sheet = await readSheet(options.machines === 'live' ? 'simulated-machine' : 'cmapss');
-  const plan = { gateways: planned, terms: quickTerms(options, preset), sheet, windows: preset.windows, evaluation: [], description: '' };
+  const plan = {
+    gateways: planned,
+    terms: quickTerms(options, preset),
+    sheet,
+    windows: preset.windows,
+    evaluation: [],
+    description: '',
+  };
   await prepareGateways(plan, directory, '');
   for (const [index, gateway] of planned.entries()) {
     await writeFile(configPath(gateway), formatConfig(gateway, options, index));
@@ -121,19 +145,32 @@ function quickTerms(options: ConsortiumOptions, preset: LearningPreset) {
 function liveMachines({ cycleMs = 20, machinesEach = 2 }: ConsortiumOptions): (index: number) => string {
   return (index) => {
     const streams = Array.from({ length: machinesEach }, (_, machine) =>
-      machineTable(`press-${machine + 1}`, 'machine-monitor', `${cycleMs}ms`, `bus = "sim:${machine}"\ncontact = { chip = "sim", offset = ${machine} }\n`),
+      machineTable(
+        `press-${machine + 1}`,
+        'machine-monitor',
+        `${cycleMs}ms`,
+        `bus = "sim:${machine}"\ncontact = { chip = "sim", offset = ${machine} }\n`,
+      ),
     );
     return `[simulation]\nseed = ${index + 1}\nmachines = ${machinesEach}\ncycle = "${cycleMs}ms"\n\n${streams.join('\n')}`;
   };
 }
 
-async function recordedMachines({ gateways, machinesEach = 2 }: ConsortiumOptions, directory: string): Promise<(index: number) => string> {
+async function recordedMachines(
+  { gateways, machinesEach = 2 }: ConsortiumOptions,
+  directory: string,
+): Promise<(index: number) => string> {
   const data = join(directory, 'recordings');
   await writeRecordings(data, gateways * machinesEach);
   return (index) =>
     Array.from({ length: machinesEach }, (_, machine) => {
       const engine = index * machinesEach + machine + 1;
-      return machineTable(`engine-${engine}`, 'cmapss', '0ms', `directory = ${JSON.stringify(data)}\nsubset = "FD001"\nengine = ${engine}\n`);
+      return machineTable(
+        `engine-${engine}`,
+        'cmapss',
+        '0ms',
+        `directory = ${JSON.stringify(data)}\nsubset = "FD001"\nengine = ${engine}\n`,
+      );
     }).join('\n');
 }
 

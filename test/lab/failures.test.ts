@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import type { GatewayStatus } from '../../runtime/status.ts';
 import { type Consortium, type ConsortiumOptions, createConsortium, type LabGateway } from './consortium.ts';
-import { isAlive, childrenOf, kosmos, until } from './program.ts';
+import { childrenOf, isAlive, kosmos, until } from './program.ts';
 
 async function consortium(t: TestContext, options: ConsortiumOptions): Promise<Consortium> {
   const made = await createConsortium(options);
@@ -59,7 +59,9 @@ async function untilContributes(gateway: LabGateway, witness: LabGateway, after:
     `${gateway.name} contributes again`,
     async () => {
       const { lastRound } = (await witness.mustStatus()).federation;
-      return lastRound !== undefined && lastRound.version > after && lastRound.contributors.includes(gateway.name);
+      return (
+        lastRound !== undefined && lastRound.version > after && lastRound.contributors.includes(gateway.name)
+      );
     },
     { details: logsOf([gateway, witness]) },
   );
@@ -78,7 +80,10 @@ async function modelsOf(gateways: readonly LabGateway[]): Promise<ReadonlyMap<nu
 }
 
 async function stopAndVerify({ gateways, stopAll, verify }: Consortium): Promise<void> {
-  assert.deepEqual(await stopAll(), gateways.map(() => 0));
+  assert.deepEqual(
+    await stopAll(),
+    gateways.map(() => 0),
+  );
   for (const gateway of gateways) {
     const checked = await verify(gateway);
     assert.equal(checked.code, 0, `${gateway.name}: ${checked.stderr}`);
@@ -109,7 +114,8 @@ test('one of five is killed in the middle of a round, leader or not: the others 
     await untilContributes(victim, others[0]!, before);
     await untilFinal(gateways);
   }
-  for (const [version, hashes] of await modelsOf(gateways)) assert.equal(hashes.size, 1, `model ${version} has several hashes`);
+  for (const [version, hashes] of await modelsOf(gateways))
+    assert.equal(hashes.size, 1, `model ${version} has several hashes`);
   await stopAndVerify(five);
 });
 
@@ -123,7 +129,8 @@ test('one of three is killed: sampling, logging and predicting go on, rounds and
   await victim.kill('SIGKILL');
   await until(
     'both say why no round is made',
-    async () => (await statusesOf(others)).every((status) => status.federation.waiting?.includes(victim.name)),
+    async () =>
+      (await statusesOf(others)).every((status) => status.federation.waiting?.includes(victim.name)),
     { details: logsOf(others) },
   );
   await until('the newest checkpoints have the two cosignatures that they can have', async () =>
@@ -133,7 +140,8 @@ test('one of three is killed: sampling, logging and predicting go on, rounds and
   await until('sampling, logging and predicting go on', async () =>
     (await statusesOf(others)).every((status, index) => {
       const last = before[index]!;
-      const predicted = (of: GatewayStatus) => Math.max(0, ...of.predictions.map((prediction) => prediction.time));
+      const predicted = (of: GatewayStatus) =>
+        Math.max(0, ...of.predictions.map((prediction) => prediction.time));
       return (
         status.journal.entries > last.journal.entries + 100 &&
         status.log.published > last.log.published &&
@@ -162,6 +170,8 @@ test('one of three is killed: sampling, logging and predicting go on, rounds and
   await victim.start();
   await untilVersion(gateways, version + 1);
   await untilFinal(gateways);
-  await until('nobody waits any more', async () => (await statusesOf(others)).every((status) => status.federation.waiting === undefined));
+  await until('nobody waits any more', async () =>
+    (await statusesOf(others)).every((status) => status.federation.waiting === undefined),
+  );
   await stopAndVerify(three);
 });

@@ -74,7 +74,9 @@ export async function kosmos(
   const result = await within(limitMs, started.ended);
   if (result) return result;
   started.child.kill('SIGKILL');
-  throw new Error(`kosmos ${args.join(' ')} does not end within ${limitMs} ms: ${started.stderr().slice(-2000)}`);
+  throw new Error(
+    `kosmos ${args.join(' ')} does not end within ${limitMs} ms: ${started.stderr().slice(-2000)}`,
+  );
 }
 
 /** What `work` comes to, or undefined after `limitMs`. */
@@ -100,7 +102,11 @@ export function lastJson(stdout: string): Record<string, unknown> {
 export async function until<T>(
   what: string,
   look: () => T | undefined | false | Promise<T | undefined | false>,
-  { limitMs = 90_000, everyMs = 100, details = () => '' }: { limitMs?: number; everyMs?: number; details?: () => string } = {},
+  {
+    limitMs = 90_000,
+    everyMs = 100,
+    details = () => '',
+  }: { limitMs?: number; everyMs?: number; details?: () => string } = {},
 ): Promise<T> {
   const end = performance.now() + limitMs;
   for (;;) {

@@ -37,7 +37,9 @@ export async function writeRecordings(directory: string, engines: number): Promi
   const rows = (length: (life: number) => number) =>
     lives.flatMap((life, index) => {
       const random = createRandom(index + 1, life);
-      return Array.from({ length: length(life) }, (_, cycle) => row(index + 1, cycle + 1, (cycle / life) ** 2, random.normal));
+      return Array.from({ length: length(life) }, (_, cycle) =>
+        row(index + 1, cycle + 1, (cycle / life) ** 2, random.normal),
+      );
     });
   await writeFile(join(directory, 'train_FD001.txt'), `${rows((life) => life).join('\n')}\n`);
   await writeFile(join(directory, 'test_FD001.txt'), `${rows((life) => life - 20).join('\n')}\n`);

@@ -49,7 +49,13 @@ async function storedSamples(directory: string): Promise<ReadonlyMap<string, Uin
 /** A broker in this process and a client that keeps every signed sample it is sent. */
 async function collector(t: TestContext) {
   const port = await labPort();
-  const settings = { listen: { host: '127.0.0.1', port }, maxClients: 8, maxSessions: 4, queueLimit: 100_000, sessionExpiry: 3_600_000 };
+  const settings = {
+    listen: { host: '127.0.0.1', port },
+    maxClients: 8,
+    maxSessions: 4,
+    queueLimit: 100_000,
+    sessionExpiry: 3_600_000,
+  };
   const broker = createEmbeddedBroker(settings, () => undefined);
   await broker.start();
   t.after(() => broker.stop());
@@ -104,7 +110,10 @@ test('SIGKILL under load, again and again: nothing acknowledged is lost, no numb
     const before = received.size;
     await gateway.start();
     const { journal } = await gateway.mustStatus();
-    assert.ok(journal.entries >= acknowledged, `${journal.entries} entries, ${acknowledged} were there before`);
+    assert.ok(
+      journal.entries >= acknowledged,
+      `${journal.entries} entries, ${acknowledged} were there before`,
+    );
     await until('samples reach the subscriber', () => received.size > before + 200);
     await delay(Math.random() * 300);
     acknowledged = (await gateway.mustStatus()).journal.entries;
@@ -114,11 +123,19 @@ test('SIGKILL under load, again and again: nothing acknowledged is lost, no numb
     assert.equal(checked.code, 0, checked.stderr);
   }
   await gateway.start();
-  await until('sampling goes on', async () => (await gateway.mustStatus()).journal.entries > acknowledged + 100);
+  await until(
+    'sampling goes on',
+    async () => (await gateway.mustStatus()).journal.entries > acknowledged + 100,
+  );
   assert.equal((await gateway.kill('SIGTERM')).code, 0);
   const stored = await storedSamples(gateway.directory);
-  const lost = [...received].filter(([name, bytes]) => Buffer.compare(stored.get(name) ?? new Uint8Array(0), bytes) !== 0);
-  assert.deepEqual(lost.map(([name]) => name), []);
+  const lost = [...received].filter(
+    ([name, bytes]) => Buffer.compare(stored.get(name) ?? new Uint8Array(0), bytes) !== 0,
+  );
+  assert.deepEqual(
+    lost.map(([name]) => name),
+    [],
+  );
   assert.ok(stored.size >= acknowledged - 20, 'the entries were samples, but for a few');
   // It verifies, so each stream's numbers follow on from 0 without a gap, over all restarts.
   const checked = await verify(gateway);

@@ -94,12 +94,15 @@ async function must(store: Store, key: string): Promise<Uint8Array> {
 }
 
 /** The newest checkpoint that both others have cosigned. */
-async function newestCosigned(store: Store): Promise<{ readonly key: string; readonly size: number; readonly note: string }> {
+async function newestCosigned(
+  store: Store,
+): Promise<{ readonly key: string; readonly size: number; readonly note: string }> {
   const base = keys.section('checkpoint', '');
   for await (const [key, value] of store.entries({ from: base, to: `${base}\uffff`, reverse: true })) {
     const note = new TextDecoder().decode(value);
     // The log's own line, its own witness's and two more.
-    if (parseNote(note).signatures.length === 4) return { key, size: unordered(key.slice(base.length)), note };
+    if (parseNote(note).signatures.length === 4)
+      return { key, size: unordered(key.slice(base.length)), note };
   }
   throw new Error('no checkpoint has all cosignatures');
 }
@@ -125,10 +128,21 @@ test('what was written verifies, in every directory, as text and as JSON', async
     const report = JSON.parse(stdout) as Record<string, unknown>;
     assert.equal(report.ok, true);
     assert.equal(report.gateway, one.name);
-    for (const count of ['blocks', 'entries', 'samples', 'signatures', 'checkpoints', 'cosignatures', 'finalSize']) {
+    for (const count of [
+      'blocks',
+      'entries',
+      'samples',
+      'signatures',
+      'checkpoints',
+      'cosignatures',
+      'finalSize',
+    ]) {
       assert.ok(Number(report[count]) > 0, `${count}: ${String(report[count])}`);
     }
-    assert.ok(Number(report.signatures) >= Number(report.entries) + Number(report.checkpoints) + Number(report.cosignatures));
+    assert.ok(
+      Number(report.signatures) >=
+        Number(report.entries) + Number(report.checkpoints) + Number(report.cosignatures),
+    );
   }
 });
 
@@ -147,7 +161,11 @@ test('one byte of a stored sample, of its payload or its signature', async () =>
 test('a checkpoint: its size, its root, its signature', async () => {
   await changed(async (store) => {
     const { key, size, note } = await newestCosigned(store);
-    await put(store, key, withText(note, (text) => text.replace(`\n${size}\n`, `\n${size + 1}\n`)));
+    await put(
+      store,
+      key,
+      withText(note, (text) => text.replace(`\n${size}\n`, `\n${size + 1}\n`)),
+    );
     return new RegExp(`checkpoint of size ${size}: invalid signature for key "lab/alpina/alpina-1"`);
   });
   await changed(async (store) => {
@@ -166,7 +184,14 @@ test('a checkpoint under the size of another one', async () => {
   await changed(async (store) => {
     const { key, size, note } = await newestCosigned(store);
     await store.write([{ type: 'del', key }]);
-    await put(store, keys.section('checkpoint', key.slice(-14).replace(/.$/, (digit) => (digit === '0' ? '1' : '0'))), new TextEncoder().encode(note));
+    await put(
+      store,
+      keys.section(
+        'checkpoint',
+        key.slice(-14).replace(/.$/, (digit) => (digit === '0' ? '1' : '0')),
+      ),
+      new TextEncoder().encode(note),
+    );
     return new RegExp(`checkpoint of size \\d+: it is for size ${size}`);
   });
 });
@@ -175,7 +200,9 @@ test('one byte of a cosignature', async () => {
   await changed(async (store) => {
     const { key, size, note } = await newestCosigned(store);
     await put(store, key, withLineChanged(note, /^— lab\/borealis\/borealis-1\/witness .*$/m));
-    return new RegExp(`checkpoint of size ${size}: invalid signature for key "lab/borealis/borealis-1/witness"`);
+    return new RegExp(
+      `checkpoint of size ${size}: invalid signature for key "lab/borealis/borealis-1/witness"`,
+    );
   });
 });
 
@@ -184,19 +211,34 @@ test('a cosignature of another checkpoint, and those of strangers', async () => 
     const { key, size, note } = await newestCosigned(store);
     const base = keys.section('checkpoint', '');
     const earlier: string[] = [];
-    for await (const [, value] of store.entries({ from: base, to: key })) earlier.push(new TextDecoder().decode(value));
+    for await (const [, value] of store.entries({ from: base, to: key }))
+      earlier.push(new TextDecoder().decode(value));
     const other = earlier.map(parseNote).findLast((candidate) => candidate.signatures.length === 4)!;
     const taken = other.signatures.filter((line) => line.name.startsWith('lab/ceres/'));
-    await put(store, key, withText(note, (text) => formatNote(addSignatures(parseNote(text), taken))));
+    await put(
+      store,
+      key,
+      withText(note, (text) => formatNote(addSignatures(parseNote(text), taken))),
+    );
     return new RegExp(`checkpoint of size ${size}: invalid signature for key "lab/ceres/ceres-1/witness"`);
   });
   for (const name of ['lab/ceres/ceres-1/witness', 'lab/dorado/dorado-1/witness']) {
     await changed(async (store) => {
       const { key, size, note } = await newestCosigned(store);
       const { text } = parseNote(note);
-      const foreign = cosign(createCosigner(name, createSigner(Uint8Array.from({ length: 32 }, () => 7))), text, 1_800_000_000);
-      await put(store, key, withText(note, (whole) => formatNote(addSignatures(parseNote(whole), [foreign]))));
-      return new RegExp(`checkpoint of size ${size}: ${name} \\(key [0-9a-f]+\\) is not a witness of the agreement`);
+      const foreign = cosign(
+        createCosigner(name, createSigner(Uint8Array.from({ length: 32 }, () => 7))),
+        text,
+        1_800_000_000,
+      );
+      await put(
+        store,
+        key,
+        withText(note, (whole) => formatNote(addSignatures(parseNote(whole), [foreign]))),
+      );
+      return new RegExp(
+        `checkpoint of size ${size}: ${name} \\(key [0-9a-f]+\\) is not a witness of the agreement`,
+      );
     });
   }
 });
@@ -228,9 +270,15 @@ test('the newest block cut off, its leaf and the count with it: a checkpoint kno
     const state = decodeState(await must(store, keys.state));
     const { size } = await newestCosigned(store);
     const dropped = state.blocks - size + 1;
-    const lost = await Promise.all(Array.from({ length: dropped }, (_, back) => must(store, keys.block(state.blocks - 1 - back))));
+    const lost = await Promise.all(
+      Array.from({ length: dropped }, (_, back) => must(store, keys.block(state.blocks - 1 - back))),
+    );
     const entries = lost.reduce((sum, block) => sum + decodeBlock(block).length, 0);
-    await put(store, keys.state, encodeState({ ...state, blocks: state.blocks - dropped, entries: state.entries - entries }));
+    await put(
+      store,
+      keys.state,
+      encodeState({ ...state, blocks: state.blocks - dropped, entries: state.entries - entries }),
+    );
     return /checkpoint of size \d+: the journal holds only \d+ blocks/;
   });
 });
@@ -273,8 +321,15 @@ test('a counter set back, which would let a number be used twice', async () => {
 });
 
 /** Where `wanted` lies in the files of the journal that end in `ending`: first in the order of the keys, the newest first. */
-async function rawPlace(directory: string, ending: string, wanted: Uint8Array): Promise<{ readonly path: string; readonly at: number }> {
-  for (const name of (await readdir(join(directory, 'journal'))).filter((one) => one.endsWith(ending)).sort().reverse()) {
+async function rawPlace(
+  directory: string,
+  ending: string,
+  wanted: Uint8Array,
+): Promise<{ readonly path: string; readonly at: number }> {
+  for (const name of (await readdir(join(directory, 'journal')))
+    .filter((one) => one.endsWith(ending))
+    .sort()
+    .reverse()) {
     const path = join(directory, 'journal', name);
     const at = (await readFile(path)).indexOf(wanted);
     if (at >= 0) return { path, at };
@@ -325,7 +380,12 @@ test('one byte in the files themselves: in a table', async () => {
     // Opening it moves the write-ahead file into a table.
     await (await openStore(join(copy, 'journal'), 'existing')).close();
     await flipRaw(await rawPlace(copy, '.ldb', wanted));
-    await assertBroken(copy, what.endsWith('sample') ? /journal record block\/[0-9a-f]+ is damaged/ : /journal record section\/checkpoint\/[0-9a-f]+ is damaged/);
+    await assertBroken(
+      copy,
+      what.endsWith('sample')
+        ? /journal record block\/[0-9a-f]+ is damaged/
+        : /journal record section\/checkpoint\/[0-9a-f]+ is damaged/,
+    );
   }
 });
 

@@ -77,6 +77,7 @@ export function startGateway(gateway: DemoGateway): GatewayProcess {
       await Promise.race([ended, sleep(STOP_LIMIT_MS)]);
       if (hasEnded(child)) return;
       child.kill('SIGKILL');
+      await ended;
       failure = `did not stop within ${STOP_LIMIT_MS} ms`;
     },
   };

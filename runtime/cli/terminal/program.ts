@@ -71,6 +71,7 @@ function refuseCommand(program: Program, argv: readonly string[], io: Io): numbe
   io.stderr.write(
     `${program.name}: there is no command ${shown}${hint}\n  ${program.name} --help lists the commands\n`,
   );
+  if (argv.includes('--json')) printJson(io, { error: { what: `there is no command ${shown}` } });
   return EXIT_USAGE;
 }
 

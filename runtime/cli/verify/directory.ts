@@ -11,10 +11,10 @@ import { TILE_WIDTH, tileHash } from '../../core/log/tiles.ts';
 import { createFrontier } from '../../core/log/tree.ts';
 import { cosigningMembers, type LogParty, logParties } from '../../services/witnessing/names.ts';
 import type { Agreement } from '../../state/agreement/agreement.ts';
+import { exists } from '../../state/files.ts';
 import { keys, ordered, unordered } from '../../state/journal/keys.ts';
 import { decodeState, type JournalState } from '../../state/journal/state.ts';
 import { openStore, type Store } from '../../state/journal/store.ts';
-import { exists } from '../../state/files.ts';
 import { checkEntry, createSequenceCheck, type SequenceCheck } from './entries.ts';
 import { findDamagedWrite } from './write-ahead.ts';
 
@@ -63,7 +63,10 @@ export async function verifyDirectory(
   const journal = join(directory, 'journal');
   if (!(await exists(journal))) throw new Error(`there is no journal in ${directory}`);
   const damaged = await findDamagedWrite(journal);
-  if (damaged) throw broken(`the record at byte ${damaged.offset} of ${join(journal, damaged.file)} is damaged: its checksum does not match`);
+  if (damaged)
+    throw broken(
+      `the record at byte ${damaged.offset} of ${join(journal, damaged.file)} is damaged: its checksum does not match`,
+    );
   const store = await openStore(journal, 'existing');
   try {
     const records = await checkRecords(store);

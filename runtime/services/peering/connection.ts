@@ -32,9 +32,12 @@ const HANDSHAKE_LIMIT_MS = 5000;
 const FIRST_DELAY_MS = 250;
 const LAST_DELAY_MS = 10_000;
 const PING_MS = 5000;
+/** What HTTP/2 may hold for one connection, in megabytes. */
+export const SESSION_MEMORY_MB = 64;
 
 export function openConnection(peer: PeerAddress, options: ConnectionOptions): Connection {
   let session: ClientHttp2Session | undefined;
+  let dialling: TLSSocket | undefined;
   let closed = false;
   let delay = FIRST_DELAY_MS;
   let timer: NodeJS.Timeout | undefined;
@@ -42,12 +45,14 @@ export function openConnection(peer: PeerAddress, options: ConnectionOptions): C
 
   async function dial(): Promise<void> {
     try {
-      const socket = await handshake(peer, options.context);
+      const socket = connectTo(peer, options.context);
+      dialling = socket;
+      await handshake(socket, peer);
+      const fresh = await openSession(socket, peer);
       if (closed) {
-        socket.destroy();
+        fresh.destroy();
         return;
       }
-      const fresh = connectHttp2(`https://${peer.name}`, { createConnection: () => socket });
       fresh.on('error', (error) => lost(fresh, error.message));
       fresh.on('close', () => lost(fresh, 'the connection was closed'));
       keepAlive(fresh);
@@ -92,35 +97,63 @@ export function openConnection(peer: PeerAddress, options: ConnectionOptions): C
     close() {
       closed = true;
       clearTimeout(timer);
+      dialling?.destroy();
       session?.destroy();
     },
   };
 }
 
-/** A TLS 1.3 connection whose other end has proved that it holds the pinned key. */
-function handshake(peer: PeerAddress, context: SecureContext): Promise<TLSSocket> {
+function connectTo(peer: PeerAddress, context: SecureContext): TLSSocket {
+  return connectTls({
+    host: peer.host,
+    port: peer.port,
+    secureContext: context,
+    minVersion: 'TLSv1.3',
+    ALPNProtocols: ['h2'],
+    // No authority signs these certificates: the key is compared with the agreement's in the handshake.
+    rejectUnauthorized: false,
+    checkServerIdentity: () => undefined,
+  });
+}
+
+/** Resolves when the other end has proved that it holds the pinned key. */
+function handshake(socket: TLSSocket, peer: PeerAddress): Promise<void> {
   return new Promise((resolve, reject) => {
-    const socket = connectTls({
-      host: peer.host,
-      port: peer.port,
-      secureContext: context,
-      minVersion: 'TLSv1.3',
-      ALPNProtocols: ['h2'],
-      // No authority signs these certificates: the key is compared with the agreement's below.
-      rejectUnauthorized: false,
-      checkServerIdentity: () => undefined,
-    });
     socket.setTimeout(HANDSHAKE_LIMIT_MS, () => socket.destroy(new Error('no answer to the TLS handshake')));
-    socket.once('error', reject);
+    socket.on('error', reject);
+    socket.once('close', () => reject(new Error('the connection was closed in the TLS handshake')));
     socket.once('secureConnect', () => {
       socket.setTimeout(0);
       socket.setNoDelay(true);
       const key = presentedKey(socket);
-      if (key && equalBytes(key, peer.tlsKey)) resolve(socket);
+      if (key && equalBytes(key, peer.tlsKey)) resolve();
       else {
         socket.destroy();
         reject(new Error('its certificate does not hold the key that the agreement names'));
       }
+    });
+  });
+}
+
+/**
+ * An HTTP/2 session on which the other end has spoken. In TLS 1.3 the client has done its handshake before the
+ * server has looked at its certificate: only the server's first frame says that it was taken.
+ */
+function openSession(socket: TLSSocket, peer: PeerAddress): Promise<ClientHttp2Session> {
+  return new Promise((resolve, reject) => {
+    const session = connectHttp2(`https://${peer.name}`, {
+      createConnection: () => socket,
+      maxSessionMemory: SESSION_MEMORY_MB,
+    });
+    const limit = setTimeout(() => session.destroy(new Error('it says nothing')), HANDSHAKE_LIMIT_MS);
+    session.on('error', reject);
+    session.once('close', () => {
+      clearTimeout(limit);
+      reject(new Error('it closes the connection; perhaps its agreement does not name this key'));
+    });
+    session.once('remoteSettings', () => {
+      clearTimeout(limit);
+      resolve(session);
     });
   });
 }
@@ -159,12 +192,13 @@ function exchange(
   maxBytes: number,
 ): Promise<PeerResponse> {
   return new Promise((resolve, reject) => {
+    if (session.destroyed || session.closed) throw peerError(peer, 'the connection is being closed');
     const stream = session.request({ ':method': 'POST', ':path': path, 'content-length': body.length });
     const deadline = setTimeout(() => {
       stream.close(constants.NGHTTP2_CANCEL);
       reject(peerError(peer, `no answer to ${path} within ${limitMs} ms`));
     }, limitMs);
-    stream.once('error', (error) => {
+    stream.on('error', (error) => {
       clearTimeout(deadline);
       reject(peerError(peer, `${path} failed: ${error.message}`, error));
     });
@@ -187,6 +221,7 @@ function exchange(
           });
         })
         .catch((error: Error) => {
+          clearTimeout(deadline);
           stream.close(constants.NGHTTP2_CANCEL);
           reject(peerError(peer, `${path}: ${error.message}`, error));
         });

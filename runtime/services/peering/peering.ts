@@ -3,9 +3,16 @@
  * dials every other; a request goes over the connection that its sender dialled.
  */
 import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
+import type { Socket } from 'node:net';
 import { createSecureContext, createServer, type Server, type TLSSocket } from 'node:tls';
 import { equalBytes } from '../../core/encoding/cbor.ts';
-import { type Connection, openConnection, type PeerAddress, presentedKey } from './connection.ts';
+import {
+  type Connection,
+  openConnection,
+  type PeerAddress,
+  presentedKey,
+  SESSION_MEMORY_MB,
+} from './connection.ts';
 import { type PeerHandler, type PeerResponse, peerError, readAll } from './message.ts';
 import type { PeeringSettings } from './settings.ts';
 
@@ -47,10 +54,14 @@ export function createPeering(options: PeeringOptions): Peering {
   const context = createSecureContext({ key: options.key, cert: options.certificate, minVersion: 'TLSv1.3' });
   const connections = new Map<string, Connection>();
   const sessions = new Set<ServerHttp2Session>();
+  /** Every connection taken, those without a word or in the handshake too. */
+  const sockets = new Set<Socket>();
   let server: Server | undefined;
   let refused = 0;
 
   function accept(socket: TLSSocket): void {
+    // The HTTP/2 session tells of what matters; an error without a listener would end the process.
+    socket.on('error', () => {});
     const key = presentedKey(socket);
     const peer = key && peers.find((candidate) => equalBytes(candidate.tlsKey, key));
     if (!peer || socket.alpnProtocol !== 'h2') {
@@ -63,7 +74,7 @@ export function createPeering(options: PeeringOptions): Peering {
       return;
     }
     const session = performServerHandshake(socket, {
-      maxSessionMemory: 64,
+      maxSessionMemory: SESSION_MEMORY_MB,
       settings: { maxConcurrentStreams: MAX_STREAMS },
     });
     sessions.add(session);
@@ -83,7 +94,7 @@ export function createPeering(options: PeeringOptions): Peering {
         log('error', `request ${path} of ${peer} failed: ${error.message}`);
         return { status: 500, body: new Uint8Array(0) };
       });
-    if (stream.destroyed) return;
+    if (stream.destroyed || stream.closed) return;
     stream.respond({
       ':status': answer.status,
       'content-type': answer.contentType ?? 'application/octet-stream',
@@ -112,6 +123,10 @@ export function createPeering(options: PeeringOptions): Peering {
         refused += 1;
         log('warn', `refused a connection from ${socket.remoteAddress}: ${error.message}`);
       });
+      server.on('connection', (socket: Socket) => {
+        sockets.add(socket);
+        socket.once('close', () => sockets.delete(socket));
+      });
       await listen(server, settings.listen.host, settings.listen.port);
       server.on('error', (error) => log('error', `listener: ${error.message}`));
       for (const peer of peers) {
@@ -131,7 +146,10 @@ export function createPeering(options: PeeringOptions): Peering {
       for (const session of sessions) session.destroy();
       const listening = server;
       server = undefined;
-      if (listening) await new Promise((resolve) => listening.close(resolve));
+      if (!listening) return;
+      const closed = new Promise((resolve) => listening.close(resolve));
+      for (const socket of sockets) socket.destroy();
+      await closed;
     },
     async request(peer, path, body, limitMs) {
       const connection = connections.get(peer);

@@ -50,11 +50,22 @@ export interface PublisherStatus {
 
 export interface Publisher {
   open(): Promise<void>;
-  /** Signs a checkpoint when the log has grown, and asks for the cosignatures that are missing. */
+  /**
+   * Signs a checkpoint when the log has grown, and asks for the cosignatures that are missing. Resolves when the
+   * checkpoint is durable; a slow peer's answer is not waited for, or it would hold up the next checkpoint.
+   */
   publish(): Promise<void>;
+  /** Resolves when the requests on their way have been answered. */
+  asked(): Promise<void>;
   /** The newest checkpoint with what cosignatures it has, as a note. */
   newest(): string | undefined;
   status(): PublisherStatus;
+}
+
+interface Published {
+  readonly size: number;
+  note: string;
+  signers: readonly string[];
 }
 
 /** How many checkpoints are kept; the newest final one is kept besides. */
@@ -68,7 +79,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const knownSizes = new Map<string, number>();
   const complaints = new Map<string, string>();
   const inFlight = new Map<string, Promise<void>>();
-  let newest: { readonly size: number; note: string; signers: readonly string[] } | undefined;
+  let newest: Published | undefined;
   let finalSize = 0;
   let checkpoints = 0;
   let cosignatures = 0;
@@ -84,42 +95,40 @@ export function createPublisher(options: PublisherOptions): Publisher {
     await store(head.size, note);
     checkpoints += 1;
     newest = { size: head.size, note, signers: [own.name] };
-    settle();
+    settle(newest);
   }
 
   async function store(size: number, note: string): Promise<void> {
     const writes = [section.put(ordered(size), new TextEncoder().encode(note))];
     if (!newest || newest.size < size) stored += 1;
     if (stored > KEEP) {
-      for await (const [key] of section.entries({ limit: stored - KEEP })) {
-        if (unordered(key) !== finalSize) writes.push(section.del(key));
+      // One more than there are too many, since the newest final one among them stays.
+      for await (const [key] of section.entries({ limit: stored - KEEP + 1 })) {
+        if (stored <= KEEP) break;
+        if (unordered(key) === finalSize) continue;
+        writes.push(section.del(key));
+        stored -= 1;
       }
-      stored = KEEP;
     }
     await journal.write(writes);
   }
 
-  function settle(): void {
-    if (!newest) return;
-    const members = cosigningMembers([self, ...others], newest.signers);
-    if (members.size >= options.quorum) finalSize = Math.max(finalSize, newest.size);
+  function settle({ size, signers }: Published): void {
+    const members = cosigningMembers([self, ...others], signers);
+    if (members.size >= options.quorum) finalSize = Math.max(finalSize, size);
   }
 
-  function askAll(): Promise<unknown> {
-    return Promise.all(
-      others.map((party) => {
-        if (!newest || newest.signers.includes(party.witness.name) || !options.connected(party.gateway))
-          return undefined;
-        const running = inFlight.get(party.gateway);
-        if (running) return running;
-        const request = askOne(party)
-          .then(() => void complaints.delete(party.gateway))
-          .catch((error: Error) => complain(party, error.message))
-          .finally(() => inFlight.delete(party.gateway));
-        inFlight.set(party.gateway, request);
-        return request;
-      }),
-    );
+  function askAll(): void {
+    for (const party of others) {
+      if (!newest || newest.signers.includes(party.witness.name) || !options.connected(party.gateway))
+        continue;
+      if (inFlight.has(party.gateway)) continue;
+      const request = askOne(party, newest)
+        .then(() => void complaints.delete(party.gateway))
+        .catch((error: Error) => complain(party, error.message))
+        .finally(() => inFlight.delete(party.gateway));
+      inFlight.set(party.gateway, request);
+    }
   }
 
   function complain(party: LogParty, why: string): void {
@@ -128,8 +137,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
     report('warn', `no cosignature of ${party.gateway}: ${why}`);
   }
 
-  async function askOne(party: LogParty): Promise<void> {
-    const target = newest!;
+  async function askOne(party: LogParty, target: Published): Promise<void> {
     for (let attempt = 0; attempt < 2; attempt++) {
       const known = knownSizes.get(party.gateway) ?? 0;
       const reader = hashReaderFromTiles(target.size, (level, index, width) =>
@@ -167,21 +175,17 @@ export function createPublisher(options: PublisherOptions): Publisher {
     });
   }
 
-  async function addCosignature(
-    target: { readonly size: number },
-    party: LogParty,
-    lines: string,
-  ): Promise<void> {
-    if (!newest || newest.size !== target.size) return;
-    const note = parseNote(newest.note);
+  /** The answer may be about a checkpoint that is not the newest any more; it makes that one final all the same. */
+  async function addCosignature(target: Published, party: LogParty, lines: string): Promise<void> {
+    const note = parseNote(target.note);
     const offered = parseSignatureLines(lines).filter((line) => line.name === party.witness.name);
     const verdict = judgeNote({ text: note.text, signatures: offered }, [party.witness]);
     if (verdict.kind !== 'verified') throw new Error('its cosignature does not verify');
-    newest.note = formatNote(addSignatures(note, verdict.verified));
-    newest.signers = [...newest.signers, party.witness.name];
+    target.note = formatNote(addSignatures(note, verdict.verified));
+    target.signers = [...target.signers, party.witness.name];
     cosignatures += 1;
-    settle();
-    await store(newest.size, newest.note);
+    settle(target);
+    await store(target.size, target.note);
   }
 
   return {
@@ -191,7 +195,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
         const opened = openCheckpoint(value, self.log, witnesses);
         const signers = opened.verified.map((line) => line.name).filter((name) => name !== self.log.name);
         newest = { size: unordered(key), note: new TextDecoder().decode(value), signers };
-        settle();
+        settle(newest);
       }
       const head = journal.head();
       if (newest && (head?.size ?? 0) < newest.size) {
@@ -202,7 +206,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
     },
     async publish() {
       await sign();
-      await askAll();
+      askAll();
+    },
+    async asked() {
+      await Promise.all(inFlight.values());
     },
     newest: () => newest?.note,
     status: () => ({

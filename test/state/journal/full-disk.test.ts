@@ -15,12 +15,17 @@ const SIZE = 16_000_000;
 
 /** A disk of 16 MB, or why there is none. */
 async function smallDisk(t: TestContext): Promise<string | { readonly skip: string }> {
-  if (process.platform !== 'linux' || process.getuid?.() !== 0) return { skip: 'only root can mount a small disk' };
+  if (process.platform !== 'linux' || process.getuid?.() !== 0)
+    return { skip: 'only root can mount a small disk' };
   const path = join(await temporary(t), 'disk');
   await mkdir(path);
-  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE}`, 'kosmos-test', path], { encoding: 'utf8' });
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${SIZE}`, 'kosmos-test', path], {
+    encoding: 'utf8',
+  });
   if (mounted.error ?? mounted.status !== 0) {
-    return { skip: `a small disk cannot be mounted here: ${mounted.error?.message ?? mounted.stderr.trim()}` };
+    return {
+      skip: `a small disk cannot be mounted here: ${mounted.error?.message ?? mounted.stderr.trim()}`,
+    };
   }
   closing(t, async () => spawnSync('umount', ['-l', path]));
   return path;
@@ -82,6 +87,13 @@ test('a full disk: nothing acknowledged is lost, memory is bounded, and room is 
 
   journal = await openJournal(directory, settings);
   const stored = (await entriesOf(journal)).map((bytes) => decodeSample(parseSign1(bytes).payload).sequence);
-  assert.deepEqual(stored, Array.from({ length: last + 1 }, (_, sequence) => sequence), 'no hole and no repetition');
-  assert.deepEqual([...acknowledged].sort((a, b) => a - b), stored);
+  assert.deepEqual(
+    stored,
+    Array.from({ length: last + 1 }, (_, sequence) => sequence),
+    'no hole and no repetition',
+  );
+  assert.deepEqual(
+    [...acknowledged].sort((a, b) => a - b),
+    stored,
+  );
 });

@@ -26,7 +26,9 @@ interface Appender {
 }
 
 function startAppender(t: TestContext, program: string, journal: string, keys: string): Appender {
-  const child: ChildProcess = spawn(process.execPath, [program, journal, keys], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const child: ChildProcess = spawn(process.execPath, [program, journal, keys], {
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   closing(t, async () => child.kill('SIGKILL'));
   const acknowledged: string[] = [];
   let rest = '';
@@ -100,7 +102,10 @@ test(`${KILLS} times SIGKILL under load: nothing acknowledged is lost, no number
     await child.kill();
     acknowledged.push(...child.acknowledged);
   }
-  assert.deepEqual(acknowledged.filter((line) => line.startsWith('ended')), []);
+  assert.deepEqual(
+    acknowledged.filter((line) => line.startsWith('ended')),
+    [],
+  );
 
   const stored = await readBack(data, keys.sample.publicKey);
   const counters = new Map<string, number>();
@@ -110,7 +115,10 @@ test(`${KILLS} times SIGKILL under load: nothing acknowledged is lost, no number
     counters.set(counted, Number(sequence) + 1);
   }
   const there = new Set(stored);
-  assert.deepEqual(acknowledged.filter((name) => name !== 'notebook' && !there.has(name)), []);
+  assert.deepEqual(
+    acknowledged.filter((name) => name !== 'notebook' && !there.has(name)),
+    [],
+  );
   const entries = acknowledged.filter((name) => name === 'notebook').length;
   assert.ok(entries > 0 && (counters.get('notebook') ?? 0) >= entries);
   for (const machine of ['m1', 'm2', 'm3']) assert.ok(counters.get(machine)! > KILLS);

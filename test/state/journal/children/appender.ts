@@ -1,9 +1,9 @@
 // Signs and appends without end, and writes each sample's number to standard output when it is durable.
 import { writeSync } from 'node:fs';
+import { openJournal } from '../../../../runtime/state/journal/journal.ts';
 import { createClock } from '../../../../runtime/state/provenance/clock.ts';
 import { loadGatewayKeys } from '../../../../runtime/state/provenance/keys.ts';
 import { openRecorder } from '../../../../runtime/state/provenance/recorder.ts';
-import { openJournal } from '../../../../runtime/state/journal/journal.ts';
 
 const [journalDirectory, keyDirectory] = process.argv.slice(2) as [string, string];
 const journal = await openJournal(journalDirectory, {
