@@ -46,6 +46,8 @@ export interface StreamRunner {
 /** Samples that may wait to become durable before reading pauses; only sources without a pace reach it. */
 const MAX_IN_FLIGHT = 2048;
 const READ_LIMIT_MS = 10_000;
+/** How much longer a stop waits for a sensor that is being read. */
+const STOP_LIMIT_MS = 1000;
 const FIRST_RETRY_MS = 500;
 const LAST_RETRY_MS = 30_000;
 const NAME_GAP_MS = 20_000;
@@ -77,8 +79,8 @@ export function createStreamRunner(
     await sleep(due - now, signal);
   }
 
-  async function readOnce(sensor: SensorLike): Promise<'end' | 'more'> {
-    const reading = await within(sensor.read(), READ_LIMIT_MS, `${label}: the sensor does not answer`);
+  async function readOnce(sensor: SensorLike, signal: AbortSignal): Promise<'end' | 'more'> {
+    const reading = await within(sensor.read(), READ_LIMIT_MS, 'the sensor does not answer', signal);
     if (reading === 'end') return 'end';
     if (trouble !== undefined) {
       log('info', `${label}: reading again after ${missed} missed samples`);
@@ -120,18 +122,29 @@ export function createStreamRunner(
   }
 
   async function session(signal: AbortSignal): Promise<'end' | 'stopped'> {
-    const sensor = await open();
+    const opening = open();
+    const sensor = await within(opening, READ_LIMIT_MS, 'the sensor cannot be opened', signal).catch(
+      (error) => {
+        // Nobody waits for it any more: what comes too late is closed again.
+        opening
+          .then((late) => late.close())
+          .catch((failed: Error) => log('warn', `${label}: ${failed.message}`));
+        throw error;
+      },
+    );
     try {
       if (!declared) await sink.declare(sensor.channels);
       declared = true;
       while (!signal.aborted) {
         await untilDue(signal);
         if (signal.aborted) break;
-        if ((await readOnce(sensor)) === 'end') return 'end';
+        if ((await readOnce(sensor, signal)) === 'end') return 'end';
       }
       return 'stopped';
     } finally {
-      await sensor.close();
+      await within(sensor.close(), STOP_LIMIT_MS, 'the sensor cannot be closed').catch((error: Error) =>
+        log('warn', `${label}: ${error.message}`),
+      );
     }
   }
 
@@ -143,6 +156,7 @@ export function createStreamRunner(
           if ((await session(signal)) === 'end') state = 'ended';
           break;
         } catch (error) {
+          if (signal.aborted) break;
           fail(error as Error);
           if (samples > before) delay = FIRST_RETRY_MS;
           await sleep(delay, signal);
@@ -154,9 +168,20 @@ export function createStreamRunner(
   };
 }
 
-function within<T>(work: Promise<T>, limitMs: number, why: string): Promise<T> {
+/** `work`, or an error after `limitMs`, or soon after `signal` has fired. */
+function within<T>(work: Promise<T>, limitMs: number, why: string, signal?: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => reject(new Error(`${why} within ${limitMs} ms`)), limitMs);
-    work.then(resolve, reject).finally(() => clearTimeout(timer));
+    const expire = () => reject(new Error(`${why} within ${limitMs} ms`));
+    let timer = setTimeout(expire, limitMs);
+    const hurry = () => {
+      clearTimeout(timer);
+      timer = setTimeout(expire, Math.min(limitMs, STOP_LIMIT_MS));
+    };
+    if (signal?.aborted) hurry();
+    else signal?.addEventListener('abort', hurry, { once: true });
+    work.then(resolve, reject).finally(() => {
+      clearTimeout(timer);
+      signal?.removeEventListener('abort', hurry);
+    });
   });
 }

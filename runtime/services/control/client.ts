@@ -57,6 +57,9 @@ function explain(path: string, error: NodeJS.ErrnoException): Error {
       name: 'NoDaemon' as const,
     });
   }
+  if (error.code === 'ECONNRESET' || error.code === 'EPIPE') {
+    return new Error(`the daemon at ${path} closed the connection`, { cause: error });
+  }
   if (error.code === 'EACCES') {
     return new Error(`the control socket ${path} may not be used by this user; join the group kosmos`, {
       cause: error,

@@ -1,5 +1,5 @@
 /** The daemon's Unix socket: commands reach it here, since LevelDB has one owner. */
-import { chmod, rm } from 'node:fs/promises';
+import { chmod, lstat, rm } from 'node:fs/promises';
 import { createServer, type Server, type Socket } from 'node:net';
 import { isListening } from './client.ts';
 import { type ControlResponse, MAX_LINE, parseRequest } from './protocol.ts';
@@ -32,7 +32,10 @@ export function createControl(path: string, handlers: Readonly<Record<string, Co
     socket.setEncoding('utf8');
     socket.on('data', (chunk: string) => {
       pending += chunk;
-      if (pending.length > MAX_LINE) socket.destroy();
+      if (pending.length > MAX_LINE) {
+        socket.destroy();
+        return;
+      }
       const lines = pending.split('\n');
       pending = lines.pop() ?? '';
       for (const line of lines)
@@ -55,7 +58,7 @@ export function createControl(path: string, handlers: Readonly<Record<string, Co
   return {
     async start() {
       if (await isListening(path)) throw new Error(`another kosmos daemon answers at ${path}; stop it first`);
-      await rm(path, { force: true });
+      await removeStale(path);
       server = createServer(accept);
       server.maxConnections = MAX_CONNECTIONS;
       await new Promise<void>((resolve, reject) => {
@@ -75,4 +78,15 @@ export function createControl(path: string, handlers: Readonly<Record<string, Co
       await closed;
     },
   };
+}
+
+/** Takes away the socket of a daemon that is gone. @throws Error when something else lies there. */
+async function removeStale(path: string): Promise<void> {
+  const found = await lstat(path).catch((error: NodeJS.ErrnoException) => {
+    if (error.code === 'ENOENT') return undefined;
+    throw error;
+  });
+  if (found && !found.isSocket())
+    throw new Error(`${path} is no socket; move it away, or set another control socket`);
+  await rm(path, { force: true });
 }

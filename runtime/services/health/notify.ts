@@ -30,7 +30,7 @@ export function createNotifier({ env, progress, hasSources, log }: NotifierOptio
   let timer: NodeJS.Timeout | undefined;
 
   function tell(state: string): void {
-    execFile('systemd-notify', [state], { timeout: CALL_LIMIT_MS }, (error) => {
+    execFile('systemd-notify', [state], { timeout: CALL_LIMIT_MS, env }, (error) => {
       if (error) log('warn', `systemd-notify ${state} failed: ${error.message}`);
     });
   }

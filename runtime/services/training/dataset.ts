@@ -23,6 +23,8 @@ export interface DatasetOptions {
   /** Called when machines have new rows or a new state. */
   readonly onChange: (machines: ReadonlySet<string>) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
+  /** Rows kept of a run that goes on: at least so many, at most twice as many. */
+  readonly runRows?: number;
 }
 
 export interface Dataset {
@@ -44,17 +46,19 @@ interface Run {
   rows: (readonly number[])[];
   /** Sequence number of each row. */
   sequences: number[];
-  /** After a failure the machine stands still until somebody has repaired it. */
+  /** After a failure the machine stands still until somebody has repaired it; its rows may belong to the next run. */
   standing: boolean;
 }
 
 /** Rows kept in all, a bound on memory; the oldest finished episodes go first. */
 const MAX_ROWS = 1_000_000;
+/** Far more than the cap and a window, beyond which nothing is learned of a run. */
+const RUN_ROWS = 20_000;
 /** Signatures checked before others get the event loop: about 10 ms on a Pi. */
 const SLICE = 32;
 
 export function createDataset(options: DatasetOptions): Dataset {
-  const { journal, book, verify, log } = options;
+  const { journal, book, verify, log, runRows = RUN_ROWS } = options;
   const runs = new Map<string, Run>();
   const finished: Episode[] = [];
   let finishedRows = 0;
@@ -81,28 +85,37 @@ export function createDataset(options: DatasetOptions): Dataset {
       return;
     }
     const run = runOf(sample.machine);
-    if (run.standing) return;
     run.rows.push(sample.values);
     run.sequences.push(sample.sequence);
-    changed.add(sample.machine);
+    if (run.rows.length >= 2 * runRows) {
+      run.rows = run.rows.slice(-runRows);
+      run.sequences = run.sequences.slice(-runRows);
+    }
+    if (!run.standing) changed.add(sample.machine);
   }
 
   function addMaintenance(fields: MaintenanceFields): void {
     if (fields.type === 'fault') return;
     const run = runOf(fields.machine);
+    // Another stream counts its samples for itself; then the order of arrival has to do.
+    const at = fields.at?.stream === options.stream ? fields.at : undefined;
     changed.add(fields.machine);
     if (fields.type === 'failure') {
       if (run.standing) return;
       // What came after the failed sample belongs to no episode.
-      const end = fields.at
-        ? run.sequences.findLastIndex((sequence) => sequence <= fields.at!.sequence) + 1
+      const end = at
+        ? run.sequences.findLastIndex((sequence) => sequence <= at.sequence) + 1
         : run.rows.length;
       finish({ machine: fields.machine, rows: run.rows.slice(0, end), end: 'failure' });
       failures += 1;
-      runs.set(fields.machine, { rows: [], sequences: [], standing: true });
+      runs.set(fields.machine, {
+        rows: run.rows.slice(end),
+        sequences: run.sequences.slice(end),
+        standing: true,
+      });
       return;
     }
-    const from = fields.at ? run.sequences.findIndex((sequence) => sequence >= fields.at!.sequence) : -1;
+    const from = at ? run.sequences.findIndex((sequence) => sequence >= at.sequence) : -1;
     const fresh = from < 0 ? run.rows.length : from;
     if (!run.standing && fresh > 0) {
       finish({ machine: fields.machine, rows: run.rows.slice(0, fresh), end: 'censored' });
@@ -131,9 +144,22 @@ export function createDataset(options: DatasetOptions): Dataset {
     else if (kind === KIND.maintenance) addMaintenance(await book.open(decodeEntry(message.payload).body));
   }
 
+  /** A block that cannot be read is passed over, as `kosmos verify` will tell; it must not hold up all that follow. */
+  async function readBlock(index: number): Promise<readonly Uint8Array[] | undefined> {
+    try {
+      return await journal.block(index);
+    } catch (error) {
+      const { name, message } = error as Error;
+      if (name !== 'DamagedRecord' && name !== 'DecodeError') throw error;
+      rejected += 1;
+      log('error', `block ${index} is not learned from: ${message}`);
+      return undefined;
+    }
+  }
+
   async function pump(): Promise<void> {
     for (; !stopped && block < journal.state().blocks; block++) {
-      const entries = await journal.block(block);
+      const entries = await readBlock(block);
       for (const [index, bytes] of (entries ?? []).entries()) {
         if (stopped) return;
         try {

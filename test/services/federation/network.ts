@@ -181,6 +181,8 @@ export async function createNetwork(options: NetworkOptions) {
       toHex(agreement.hash),
       agreement.terms.federation.averageLast,
     );
+    const present = memory.model();
+    observe(name, present.head.version, present.head.hash, present.parameters);
     const parties = createParties(agreement, name);
     const signer = createSign1Signer(keys.sample);
     const federation = createFederation({

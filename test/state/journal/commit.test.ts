@@ -55,6 +55,7 @@ test('bytes count until they are durable, not only until they are being written'
   writing.open();
   await first;
   const more = submit('e', 60);
+  await assert.rejects(submit('g', 1), { name: 'JournalFull' });
   const next = await gate(1);
   assert.deepEqual(next.batch, ['c', 'e']);
   next.open();
