@@ -62,6 +62,8 @@ export interface Gateway {
   /** The model that predicts here; members know it, so it is no secret among them. */
   model(): { readonly version: number; readonly hash: string; readonly parameters: readonly number[] };
   readonly book: MaintenanceBook;
+  /** Machines of the configuration. */
+  readonly machines: readonly string[];
   /** A maintenance entry was made by hand: publish it at once. */
   publishSoon(): void;
 }
@@ -132,6 +134,16 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     dataset,
     emit: (prediction) => telemetry.publishPrediction(prediction.machine, { ...prediction }),
   });
+  const { stream } = terms.learning;
+  const hasStream = settings.machine.some((machine) =>
+    machine.stream.some(({ name: own }) => own === stream),
+  );
+  if (!hasStream && settings.machine.length > 0) {
+    log('training')(
+      'warn',
+      `the agreement learns from the stream ${stream}, and no machine here has one of that name`,
+    );
+  }
   const learner = createLearner({
     terms,
     agreement: agreement.hash,
@@ -142,6 +154,7 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     ledger,
     trainer,
     settled: () => acquisition.settled(),
+    hasStream,
     live: settings.machine.some((machine) => machine.stream.some((stream) => stream.intervalMs > 0)),
   });
   const telemetry = createTelemetry({
@@ -217,6 +230,7 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
 
   return {
     book,
+    machines: settings.machine.map((machine) => machine.id),
     publishSoon: () => witnessing.publishSoon(),
     status,
     model() {

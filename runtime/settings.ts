@@ -28,6 +28,15 @@ const simulation = z
   })
   .describe('machines that exist in software, for trying out');
 
+/** Whether a driver's settings name a bus `sim:N` or a contact of the chip `sim`. */
+function usesSimulation(settings: unknown): boolean {
+  if (typeof settings !== 'object' || settings === null) return false;
+  const bus = 'bus' in settings && typeof settings.bus === 'string' && settings.bus.startsWith('sim:');
+  const contact = 'contact' in settings ? settings.contact : undefined;
+  const line = typeof contact === 'object' && contact !== null && 'chip' in contact && contact.chip === 'sim';
+  return bus || line;
+}
+
 /** The configuration file of `kosmos run`. */
 export const gatewaySettings = z
   .object({
@@ -43,6 +52,16 @@ export const gatewaySettings = z
       .default([]),
   })
   .superRefine((settings, context) => {
+    for (const [index, machine] of settings.machine.entries()) {
+      for (const [inner, stream] of machine.stream.entries()) {
+        if (settings.simulation || !usesSimulation(stream.settings)) continue;
+        context.addIssue({
+          code: 'custom',
+          path: ['machine', index, 'stream', inner, 'settings'],
+          message: 'a simulated bus or contact needs a [simulation] table',
+        });
+      }
+    }
     const seen = new Set<string>();
     for (const [index, machine] of settings.machine.entries()) {
       if (seen.has(machine.id)) {

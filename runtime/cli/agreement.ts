@@ -8,6 +8,7 @@ import { dataSheetSchema } from '../state/agreement/schema.ts';
 import { exists, readBounded, replaceFile } from '../state/files.ts';
 import { loadKey } from '../state/provenance/keys.ts';
 import { readSettingsFile } from '../state/settings/read.ts';
+import { projectFile } from './project.ts';
 import { loadUnsigned, readJson, settingsProblem, signaturesPath } from './settings-file.ts';
 import { draftAgreement, type MemberCard } from './setup/draft.ts';
 import { draftTerms } from './setup/terms.ts';
@@ -49,6 +50,12 @@ function gather(cards: readonly Card[]): readonly MemberCard[] {
   return [...members.values()];
 }
 
+/** A data sheet by its file, or by the name of one that is shipped. */
+async function sheetPath(given: string): Promise<string> {
+  const shipped = projectFile('config', 'datasheets', `${given}.toml`);
+  return /^[a-z0-9-]+$/.test(given) && (await exists(shipped)) ? shipped : given;
+}
+
 export const agreementDraft = defineCommand({
   name: 'agreement draft',
   summary: 'write an agreement from the cards of all gateways',
@@ -63,7 +70,7 @@ export const agreementDraft = defineCommand({
       kind: 'text',
       value: 'FILE',
       required: true,
-      about: 'data sheet of the machines: ranges of the channels',
+      about: 'data sheet of the machines: a file, or simulated-machine, cmapss or cmapss-six-conditions',
     },
     stream: { kind: 'text', value: 'NAME', default: 'monitor', about: 'the stream that is learned from' },
     preset: {
@@ -105,7 +112,7 @@ export const agreementDraft = defineCommand({
         where: options.out,
         todo: 'name another file; a signed document must not change',
       });
-    const judged = await readSettingsFile(options.sheet, dataSheetSchema);
+    const judged = await readSettingsFile(await sheetPath(options.sheet), dataSheetSchema);
     if (!judged.ok) throw settingsProblem(judged.faults);
     const members = gather(await Promise.all(positionals.map(readCard)));
     const terms = draftTerms({

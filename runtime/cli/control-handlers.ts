@@ -4,6 +4,7 @@ import { toHex } from '../core/encoding/base64.ts';
 import type { Gateway } from '../gateway.ts';
 import type { ControlHandler } from '../services/control/server.ts';
 import { MAINTENANCE_TYPES } from '../state/maintenance/entry.ts';
+import { didYouMean } from '../state/settings/suggest.ts';
 
 const maintenanceRequest = z.strictObject({
   machine: z.string().min(1).max(64),
@@ -18,6 +19,11 @@ export function controlHandlers(gateway: Gateway): Readonly<Record<string, Contr
     maintenance: async (given) => {
       const judged = maintenanceRequest.safeParse(given);
       if (!judged.success) throw new Error(z.prettifyError(judged.error));
+      const { machine } = judged.data;
+      if (!gateway.machines.includes(machine)) {
+        const meant = didYouMean(machine, gateway.machines);
+        throw new Error(`no machine here is called ${machine}${meant ? `; did you mean ${meant}?` : ''}`);
+      }
       const digest = await gateway.book.record({ ...judged.data, faults: [], at: undefined });
       gateway.publishSoon();
       return { digest: toHex(digest) };

@@ -74,7 +74,9 @@ export function startGateway(gateway: DemoGateway): GatewayProcess {
     async stop() {
       stopping = true;
       if (!hasEnded(child)) child.kill('SIGTERM');
-      await Promise.race([ended, sleep(STOP_LIMIT_MS)]);
+      const waited = new AbortController();
+      await Promise.race([ended, sleep(STOP_LIMIT_MS, waited.signal)]);
+      waited.abort();
       if (hasEnded(child)) return;
       child.kill('SIGKILL');
       await ended;

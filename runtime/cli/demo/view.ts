@@ -33,7 +33,7 @@ export function drawDemo(options: DemoOptions, plan: DemoPlan, state: ViewState,
   const lines = [
     colour.bold(`KOSMoS demo  ${span(state.elapsedMs)}`),
     plan.description,
-    `telemetry: mosquitto_sub -L '${state.broker}/kosmos/demo/#' -v`,
+    telemetryLine(state, statuses, colour),
     '',
     ...gatewayTable(state, colour),
     '',
@@ -57,6 +57,13 @@ export function drawDemo(options: DemoOptions, plan: DemoPlan, state: ViewState,
       spent === undefined ? 'no privacy' : `epsilon ${spent.toFixed(2)} (${plan.terms.training.unit})`
     }; ${roundLine(statuses)}`,
   };
+}
+
+function telemetryLine(state: ViewState, statuses: readonly GatewayStatus[], colour: Colour): string {
+  const trouble = statuses.find((status) => status.telemetry.problem)?.telemetry.problem;
+  return trouble
+    ? colour.yellow(`telemetry: ${trouble}`)
+    : `telemetry: mosquitto_sub -L '${state.broker}/kosmos/demo/#' -v`;
 }
 
 function gatewayTable(state: ViewState, colour: Colour): readonly string[] {
@@ -112,7 +119,10 @@ function predictionLines(statuses: readonly GatewayStatus[], colour: Colour): re
     .flatMap((status) => status.predictions.map((prediction) => ({ gateway: status.gateway, ...prediction })))
     .sort((a, b) => a.remaining - b.remaining)
     .slice(0, MOST_PREDICTIONS);
-  if (all.length === 0) return [colour.dim('no machine runs that the model could predict for')];
+  if (all.length === 0)
+    return [
+      colour.dim('no machine runs at present: recordings have ended, or machines wait for their repair'),
+    ];
   const rows = all.map(({ gateway, machine, remaining, cap, age }) => {
     const text = remaining >= cap ? `${cap} or more` : remaining.toFixed(0);
     const left = `${bar(remaining / cap, RUL_BAR)} ${text} cycles left`;

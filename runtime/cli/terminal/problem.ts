@@ -88,6 +88,11 @@ function systemError(error: Error): {
   return { code, where: fields.port === undefined ? host : `${address}:${String(fields.port)}` };
 }
 
+/** An error that only a mistake in the program makes; the others say themselves what to do. */
+function isMistake(error: unknown): boolean {
+  return !(error instanceof Error) || error instanceof TypeError || error instanceof ReferenceError;
+}
+
 /** An error as text for people; with KOSMOS_DEBUG set, the stack and every cause behind it. */
 export function describeError(error: unknown, env: Environment): string {
   const { what, where, todo } = explain(error);
@@ -100,7 +105,7 @@ export function describeError(error: unknown, env: Environment): string {
       lines.push('', cause.stack ?? String(cause));
       cause = cause.cause;
     }
-  } else if (!isProblem(error)) {
+  } else if (isMistake(error)) {
     lines.push('  KOSMOS_DEBUG=1 shows where in the program this happened');
   }
   return lines.join('\n');

@@ -37,7 +37,18 @@ export async function runProgram(program: Program, argv: readonly string[], io: 
     return EXIT_USAGE;
   }
   const found = findCommand(program.commands, asked);
-  if (found === undefined) return refuseCommand(program, asked, io);
+  if (found === undefined) {
+    const group = program.commands.filter(({ name }) => name.startsWith(`${asked[0]} `));
+    if (
+      group.length > 0 &&
+      asked.slice(1).every((word) => word === '--help' || word === '-h') &&
+      asked.length > 1
+    ) {
+      io.stdout.write(programHelp(program.name, program.summary, group));
+      return 0;
+    }
+    return refuseCommand(program, asked, io);
+  }
   return runCommand(program, found.entry, asked.slice(found.words), io);
 }
 

@@ -23,10 +23,12 @@ export interface LearnerOptions {
   readonly settled: () => boolean;
   /** Whether some source never ends, so that the newest samples are always still on their way. */
   readonly live: boolean;
+  /** Whether a machine here has the stream that the agreement learns from. */
+  readonly hasStream: boolean;
 }
 
-/** Blocks that may be unread while a live source goes on. */
-const LIVE_LAG = 16;
+/** Blocks that may be unread: the newest of a live source, or the entries that rounds themselves make. */
+const NEWEST = 16;
 
 export interface LocalLearner {
   readiness(): { readonly kind: 'ready' } | { readonly kind: 'waiting' | 'unable'; readonly why: string };
@@ -42,6 +44,8 @@ export interface LocalLearner {
 export function createLearner(options: LearnerOptions): LocalLearner {
   const { terms, dataset, ledger } = options;
   const { training, privacy } = terms;
+  /** Recordings have been read to their end once. */
+  let read = false;
   let cached: { readonly revision: number; readonly windows: LabelledWindows } | undefined;
 
   function windows(): LabelledWindows {
@@ -70,7 +74,11 @@ export function createLearner(options: LearnerOptions): LocalLearner {
 
   return {
     readiness() {
-      if (!options.settled() || dataset.lag() > (options.live ? LIVE_LAG : 0))
+      if (!options.hasStream) {
+        return { kind: 'unable', why: `no machine here has the stream ${terms.learning.stream}` };
+      }
+      if (options.settled() && dataset.lag() === 0) read = true;
+      if (!options.settled() || dataset.lag() > (options.live || read ? NEWEST : 0))
         return { kind: 'waiting', why: 'data are still being read' };
       if (dataset.counts().failures === 0) return { kind: 'unable', why: 'no machine has failed yet' };
       // How many there are is nobody else's business.

@@ -72,6 +72,7 @@ async function learnerOf(
       stop: async () => {},
     },
     settled: () => settled,
+    hasStream: true,
     live: false,
   });
   async function episode(machine: string, values: readonly number[]): Promise<void> {
