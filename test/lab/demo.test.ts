@@ -3,9 +3,10 @@ import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { type TestContext, test } from 'node:test';
+import { after, before, describe, type TestContext, test } from 'node:test';
 import {
   createMosquitto,
+  type Mosquitto,
   mosquittoSub,
   type Subscriber,
   withoutMosquitto,
@@ -141,133 +142,154 @@ test('demo --data: recorded engines dealt out to five gateways, without privacy 
   assert.ok(rmse < 38, `rmse ${rmse}`);
 });
 
-interface Endless {
-  readonly program: string;
-  readonly home: string;
-  readonly demo: Started;
-  readonly gateways: readonly number[];
+/** Ends it, however far it came; its gateways end when it does. */
+async function end({ child, ended }: Started): Promise<void> {
+  child.kill('SIGKILL');
+  await ended;
 }
 
-/** A demo that goes on until it is ended, its three gateways there. */
-async function endless(t: TestContext, ...more: string[]): Promise<Endless> {
-  const program = await builtKosmos();
-  const home = join(await directory(t), 'demo');
-  const demo = startKosmos(program, ['demo', '--directory', home, ...more]);
-  t.after(async () => {
-    // Its gateways end when it does, however it ends.
-    demo.child.kill('SIGKILL');
-    await demo.ended;
-  });
-  const gateways = await until('three gateways run', () => {
-    const children = childrenOf(demo.child.pid!);
-    return children.length === 3 && children;
-  });
-  return { program, home, demo, gateways };
-}
-
-test('a demo without an end: a second one keeps off its directory; Ctrl-C gives the summary and leaves no process behind', {
-  skip: process.platform === 'linux' ? false : 'needs /proc',
-}, async (t) => {
-  const { program, home, demo, gateways } = await endless(t, '--json');
-  await until('a model', () => /round [1-9]\d* of/.test(demo.stderr()), {
-    limitMs: LIMIT_MS,
-    details: demo.stderr,
-  });
-  const processes = [...gateways, ...gateways.flatMap(childrenOf)];
-
-  const second = await kosmos(program, ['demo', '--rounds', '1', '--json', '--directory', home]);
-  assert.equal(second.code, 1);
-  assert.match(
-    second.stderr,
-    new RegExp(
-      `demo: ${home}: a demo runs there already \\(pid ${demo.child.pid}\\)\\n {2}name another --directory`,
-    ),
+/** The processes of the three gateways. */
+function untilGateways(demo: Started): Promise<readonly number[]> {
+  return until(
+    'three gateways run',
+    () => {
+      const children = childrenOf(demo.child.pid!);
+      return children.length === 3 && children;
+    },
+    { details: demo.stderr },
   );
-  assert.match(String((lastJson(second.stdout).error as { what: string }).what), /a demo runs there already/);
-  assert.ok(gateways.every(isAlive), 'the first one goes on');
+}
 
-  demo.child.kill('SIGINT');
-  const ended = await within(30_000, demo.ended);
-  assert.equal(ended?.code, 0, demo.stderr());
-  assertSummary(ended?.stdout ?? '', { gateways: 3, failures: [] });
-  await until('no process is left', () => !processes.some(isAlive), { limitMs: 10_000 });
-  await assertAllVerify(program, home, 3);
+function linesOf(subscriber: Subscriber, topic: RegExp): readonly string[] {
+  return subscriber.lines.filter((line) => topic.test(line.split(' ', 1)[0]!));
+}
+
+describe('a demo without an end', { skip: process.platform === 'linux' ? false : 'needs /proc' }, () => {
+  const names = ['alpina-1', 'borealis-1', 'ceres-1'];
+  let program: string;
+  let parent: string;
+  let home: string;
+  let demo: Started;
+  let gateways: readonly number[];
+  let broker: Mosquitto | undefined;
+  let all: Subscriber | undefined;
+
+  before(async () => {
+    program = await builtKosmos();
+    parent = await mkdtemp(join(tmpdir(), 'kosmos-demo-'));
+    home = join(parent, 'demo');
+    const args = ['demo', '--json', '--directory', home];
+    if (!withoutMosquitto) {
+      broker = await createMosquitto();
+      await broker.start();
+      all = await mosquittoSub(broker.port, ['-q', '1', '-t', 'kosmos/demo/#']);
+      args.push('--broker', `mqtt://127.0.0.1:${broker.port}`);
+    }
+    demo = startKosmos(program, args);
+    gateways = await untilGateways(demo);
+    await until('a model', () => /round [1-9]\d* of/.test(demo.stderr()), {
+      limitMs: LIMIT_MS,
+      details: demo.stderr,
+    });
+  });
+
+  after(async () => {
+    await end(demo);
+    await all?.stop();
+    await broker?.remove();
+    await rm(parent, { recursive: true, force: true, maxRetries: 3 });
+  });
+
+  test('--broker: mosquitto_sub sees states, predictions and samples', {
+    skip: withoutMosquitto,
+  }, async (t) => {
+    for (const name of names) {
+      await until(
+        `${name} is online, samples and predicts`,
+        () =>
+          linesOf(all!, new RegExp(`^kosmos/demo/${name}/state$`))
+            .at(-1)
+            ?.endsWith(' online') &&
+          linesOf(all!, new RegExp(`^kosmos/demo/${name}/sample/press-\\d/monitor$`)).length > 0 &&
+          linesOf(all!, new RegExp(`^kosmos/demo/${name}/prediction/press-\\d$`)).length > 0,
+        { limitMs: LIMIT_MS, details: demo.stderr },
+      );
+    }
+    // Who comes later gets what is retained at once: the states and the newest predictions.
+    const late = await mosquittoSub(broker!.port, [
+      '-t',
+      'kosmos/demo/+/state',
+      '-t',
+      'kosmos/demo/+/prediction/+',
+      '--retained-only',
+    ]);
+    t.after(() => late.stop());
+    await until('what is retained', () =>
+      names.every((name) => late.lines.includes(`kosmos/demo/${name}/state online`)),
+    );
+    const line = await until('a retained prediction', () => linesOf(late, /\/prediction\//)[0]);
+    const prediction = JSON.parse(line.slice(line.indexOf(' ') + 1)) as Record<string, unknown>;
+    assert.ok(
+      Number(prediction.remaining) >= 0 && prediction.cap === 125 && Number(prediction.model) > 0,
+      line,
+    );
+  });
+
+  test('a second one keeps off its directory', async () => {
+    const second = await kosmos(program, ['demo', '--rounds', '1', '--json', '--directory', home]);
+    assert.equal(second.code, 1);
+    assert.match(
+      second.stderr,
+      new RegExp(
+        `demo: ${home}: a demo runs there already \\(pid ${demo.child.pid}\\)\\n {2}name another --directory`,
+      ),
+    );
+    assert.match(
+      String((lastJson(second.stdout).error as { what: string }).what),
+      /a demo runs there already/,
+    );
+    assert.ok(gateways.every(isAlive), 'the first one goes on');
+  });
+
+  test('Ctrl-C gives the summary and leaves no process behind', async () => {
+    const processes = [...gateways, ...gateways.flatMap(childrenOf)];
+    demo.child.kill('SIGINT');
+    const ended = await within(30_000, demo.ended);
+    assert.equal(ended?.code, 0, demo.stderr());
+    assertSummary(ended?.stdout ?? '', { gateways: 3, failures: [] });
+    await until('no process is left', () => !processes.some(isAlive), { limitMs: 10_000 });
+    await assertAllVerify(program, home, 3);
+    if (!all) return;
+    const isOff = (name: string) =>
+      linesOf(all!, new RegExp(`/${name}/state$`))
+        .at(-1)
+        ?.endsWith(' offline');
+    await until('all say that they are off', () => names.every(isOff));
+  });
 });
 
-test('a demo that is killed takes its gateways with it', {
+test('a demo that is killed takes its gateways with it, and the next one clears away what it left', {
   skip: process.platform === 'linux' ? false : 'needs /proc',
 }, async (t) => {
-  const { program, home, demo, gateways } = await endless(t);
-  await until('they sample', () => /[1-9][\d ]* entries/.test(demo.stderr()), { details: demo.stderr });
+  const program = await builtKosmos();
+  const home = join(await directory(t), 'demo');
+  const demo = startKosmos(program, ['demo', '--directory', home]);
+  t.after(() => end(demo));
+  const gateways = await untilGateways(demo);
+  await until('they answer', () =>
+    ['alpina', 'borealis', 'ceres'].every((name) => existsSync(join(home, name, 'control.sock'))),
+  );
   demo.child.kill('SIGKILL');
   await until('no gateway is left', () => !gateways.some(isAlive), { limitMs: 30_000 });
-  // What it left behind is a demo's, so the next one clears it away.
+
   const next = startKosmos(program, ['demo', '--directory', home]);
-  t.after(async () => {
-    next.child.kill('SIGKILL');
-    await next.ended;
-  });
-  await until('the next one runs', () => childrenOf(next.child.pid!).length === 3, { details: next.stderr });
+  t.after(() => end(next));
+  await untilGateways(next);
   next.child.kill('SIGTERM');
   // Stopped before a gateway answers, it has nothing to sum up, and says so.
   const ended = await within(30_000, next.ended);
   assert.ok(
     ended && (ended.code === 0 || /stopped before any gateway answered/.test(ended.stderr)),
     next.stderr(),
-  );
-});
-
-function payloads(subscriber: Subscriber, topic: RegExp): readonly string[] {
-  return subscriber.lines.filter((line) => topic.test(line.split(' ', 1)[0]!));
-}
-
-test('demo --broker: mosquitto_sub sees the states, the predictions and the samples', {
-  skip: withoutMosquitto,
-}, async (t) => {
-  const broker = await createMosquitto();
-  t.after(() => broker.remove());
-  await broker.start();
-  const all = await mosquittoSub(broker.port, ['-q', '1', '-t', 'kosmos/demo/#']);
-  t.after(() => all.stop());
-  const { demo } = await endless(t, '--broker', `mqtt://127.0.0.1:${broker.port}`);
-  const names = ['alpina-1', 'borealis-1', 'ceres-1'];
-  for (const name of names) {
-    await until(
-      `${name} is online, samples and predicts`,
-      () =>
-        payloads(all, new RegExp(`^kosmos/demo/${name}/state$`))
-          .at(-1)
-          ?.endsWith(' online') &&
-        payloads(all, new RegExp(`^kosmos/demo/${name}/sample/press-\\d/monitor$`)).length > 0 &&
-        payloads(all, new RegExp(`^kosmos/demo/${name}/prediction/press-\\d$`)).length > 0,
-      { limitMs: LIMIT_MS, details: demo.stderr },
-    );
-  }
-  // Who comes later gets what is retained at once: the states and the newest predictions.
-  const late = await mosquittoSub(broker.port, [
-    '-t',
-    'kosmos/demo/+/state',
-    '-t',
-    'kosmos/demo/+/prediction/+',
-    '--retained-only',
-  ]);
-  t.after(() => late.stop());
-  await until('what is retained', () =>
-    names.every((name) => late.lines.some((line) => line === `kosmos/demo/${name}/state online`)),
-  );
-  const line = await until('a retained prediction', () => payloads(late, /\/prediction\//)[0]);
-  const prediction = JSON.parse(line.slice(line.indexOf(' ') + 1)) as Record<string, unknown>;
-  assert.ok(
-    Number(prediction.remaining) >= 0 && Number(prediction.cap) === 125 && Number(prediction.model) > 0,
-    line,
-  );
-  demo.child.kill('SIGTERM');
-  assert.equal((await within(30_000, demo.ended))?.code, 0, demo.stderr());
-  await until('all say that they are off', () =>
-    names.every((name) =>
-      payloads(all, new RegExp(`/${name}/state$`))
-        .at(-1)
-        ?.endsWith(' offline'),
-    ),
   );
 });

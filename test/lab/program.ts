@@ -38,6 +38,12 @@ export interface StartOptions {
   readonly cwd?: string;
 }
 
+/** Whatever becomes of a test, nothing of it runs on. */
+const live = new Set<ChildProcess>();
+process.once('exit', () => {
+  for (const child of live) child.kill('SIGKILL');
+});
+
 /** `kosmos ARGS` with a pipe for stdin, so that `--with-parent` ends it when the test dies. */
 export function startKosmos(program: string, args: readonly string[], options: StartOptions = {}): Started {
   const { env = {}, ...rest } = options;
@@ -54,6 +60,8 @@ export function startKosmos(program: string, args: readonly string[], options: S
   child.stderr.setEncoding('utf8').on('data', (text: string) => {
     stderr += text;
   });
+  live.add(child);
+  child.once('close', () => live.delete(child));
   // It may have ended before the pipe to it did; the exit code tells the rest.
   child.stdin.on('error', () => undefined);
   const ended = new Promise<Ended>((resolve, reject) => {

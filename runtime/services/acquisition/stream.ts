@@ -99,9 +99,26 @@ export function createStreamRunner(
     );
     inFlight.add(settled);
     void settled.finally(() => inFlight.delete(settled));
-    if (reading.event) await sink.event(reading.event, sequence);
+    if (reading.event) await tellEvent(reading.event, sequence, signal);
     if (inFlight.size >= MAX_IN_FLIGHT) await Promise.race(inFlight);
     return 'more';
+  }
+
+  /** A failure is a label that nobody can give again: while the journal takes nothing it is kept and tried again. */
+  async function tellEvent(
+    event: 'failure' | 'repair',
+    sequence: number,
+    signal: AbortSignal,
+  ): Promise<void> {
+    for (;;) {
+      try {
+        return await sink.event(event, sequence);
+      } catch (error) {
+        if (signal.aborted) throw error;
+        fail(error as Error);
+        await sleep(FIRST_RETRY_MS, signal);
+      }
+    }
   }
 
   function fail(error: Error): void {
