@@ -251,3 +251,17 @@ function labGateway(planned: DemoGateway, program: string): LabGateway {
     pid: () => running?.child.pid ?? -1,
   };
 }
+
+/** Waits until the gateway has made more entries than it had. */
+export async function assertGoesOn(one: LabGateway): Promise<void> {
+  const { journal } = await one.mustStatus();
+  await until(
+    `${one.name} goes on sampling`,
+    async () => (await one.mustStatus()).journal.entries > journal.entries + 20,
+    { details: one.log },
+  );
+}
+
+export async function untilLogged(one: LabGateway, line: RegExp): Promise<void> {
+  await until(`${one.name} logs ${line}`, () => line.test(one.log()), { details: one.log });
+}

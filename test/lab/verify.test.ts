@@ -1,18 +1,17 @@
 import assert from 'node:assert/strict';
-import { cp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createSigner } from '#ed25519';
-import { toHex } from '../../runtime/core/encoding/base64.ts';
-import { parseSign1 } from '../../runtime/core/encoding/cose.ts';
-import { KIND, kindOf } from '../../runtime/core/encoding/kind.ts';
+import { KIND } from '../../runtime/core/encoding/kind.ts';
 import { decodeBlock, encodeBlock } from '../../runtime/core/log/block.ts';
 import { cosign, createCosigner } from '../../runtime/core/log/cosignature.ts';
 import { addSignatures, formatNote, parseNote } from '../../runtime/core/log/note.ts';
-import { keys, unordered } from '../../runtime/state/journal/keys.ts';
+import { keys } from '../../runtime/state/journal/keys.ts';
 import { decodeState, encodeState } from '../../runtime/state/journal/state.ts';
 import { openStore, type Store } from '../../runtime/state/journal/store.ts';
 import { type Consortium, createConsortium, type LabGateway } from './consortium.ts';
+import { entryOf, flipped, flipRaw, must, newestCosigned, put, withLineChanged, withText } from './damage.ts';
 import { type Ended, kosmos, until } from './program.ts';
 
 let three: Consortium;
@@ -59,66 +58,6 @@ async function changed(change: (store: Store) => Promise<RegExp>): Promise<void>
   const store = await openStore(join(copy, 'journal'), 'existing');
   const named = await change(store).finally(() => store.close());
   await assertBroken(copy, named);
-}
-
-interface Found {
-  readonly block: number;
-  readonly position: number;
-  readonly entries: readonly Uint8Array[];
-}
-
-/** The first entry of the kind in block `from` or later. */
-async function entryOf(store: Store, kind: number, from = 0): Promise<Found> {
-  for await (const [key, bytes] of store.entries({ ...keys.blocks, from: keys.block(from) })) {
-    const entries = decodeBlock(bytes);
-    const position = entries.findIndex((entry) => kindOf(parseSign1(entry).payload) === kind);
-    if (position >= 0) return { block: unordered(key.slice('block/'.length)), position, entries };
-  }
-  throw new Error(`no entry of kind ${kind}`);
-}
-
-function flipped(bytes: Uint8Array, at: number): Uint8Array {
-  const copy = Uint8Array.from(bytes);
-  copy[at]! ^= 1;
-  return copy;
-}
-
-async function put(store: Store, key: string, value: Uint8Array): Promise<void> {
-  await store.write([{ type: 'put', key, value }]);
-}
-
-async function must(store: Store, key: string): Promise<Uint8Array> {
-  const value = await store.get(key);
-  assert.ok(value, `${key} is absent`);
-  return value;
-}
-
-/** The newest checkpoint that both others have cosigned. */
-async function newestCosigned(
-  store: Store,
-): Promise<{ readonly key: string; readonly size: number; readonly note: string }> {
-  const base = keys.section('checkpoint', '');
-  for await (const [key, value] of store.entries({ from: base, to: `${base}\uffff`, reverse: true })) {
-    const note = new TextDecoder().decode(value);
-    // The log's own line, its own witness's and two more.
-    if (parseNote(note).signatures.length === 4)
-      return { key, size: unordered(key.slice(base.length)), note };
-  }
-  throw new Error('no checkpoint has all cosignatures');
-}
-
-function withText(note: string, change: (text: string) => string): Uint8Array {
-  return new TextEncoder().encode(change(note));
-}
-
-/** One character of base64 changed in line `line` of the note, at a place that no padding touches. */
-function withLineChanged(note: string, line: RegExp): Uint8Array {
-  return withText(note, (text) => {
-    const match = line.exec(text);
-    assert.ok(match);
-    const at = match.index + match[0].length - 20;
-    return `${text.slice(0, at)}${text[at] === 'A' ? 'B' : 'A'}${text.slice(at + 1)}`;
-  });
 }
 
 test('what was written verifies, in every directory, as text and as JSON', async () => {
@@ -320,27 +259,6 @@ test('a counter set back, which would let a number be used twice', async () => {
   });
 });
 
-/** Where `wanted` lies in the files of the journal that end in `ending`: first in the order of the keys, the newest first. */
-async function rawPlace(
-  directory: string,
-  ending: string,
-  wanted: Uint8Array,
-): Promise<{ readonly path: string; readonly at: number }> {
-  for (const name of (await readdir(join(directory, 'journal')))
-    .filter((one) => one.endsWith(ending))
-    .sort()
-    .reverse()) {
-    const path = join(directory, 'journal', name);
-    const at = (await readFile(path)).indexOf(wanted);
-    if (at >= 0) return { path, at };
-  }
-  throw new Error(`${toHex(wanted.subarray(0, 8))}... is in no file ${ending}`);
-}
-
-async function flipRaw({ path, at }: { readonly path: string; readonly at: number }): Promise<void> {
-  await writeFile(path, flipped(await readFile(path), at));
-}
-
 /** Bytes that lie in the files as they are: of a sample in the first and in the newest blocks, a checkpoint, a cosignature. */
 async function wantedBytes(): Promise<ReadonlyMap<string, Uint8Array>> {
   const copy = await copied();
@@ -351,7 +269,6 @@ async function wantedBytes(): Promise<ReadonlyMap<string, Uint8Array>> {
     const late = await entryOf(store, KIND.sample, blocks - 4);
     const { note } = await newestCosigned(store);
     const cosignature = /borealis-1\/witness (.*)/.exec(note)![1]!;
-    // Signatures do not compress, so they stand in a table as they do here; key and time before them do.
     return new Map([
       ['an early sample', early.entries[early.position]!.slice(-40)],
       ['a late sample', late.entries[late.position]!.slice(-40)],
@@ -367,7 +284,7 @@ async function wantedBytes(): Promise<ReadonlyMap<string, Uint8Array>> {
 test('one byte in the files themselves: in the write-ahead file, as the daemon left it', async () => {
   for (const wanted of (await wantedBytes()).values()) {
     const copy = await copied();
-    await flipRaw(await rawPlace(copy, '.log', wanted));
+    await flipRaw(copy, '.log', wanted);
     // Twice: looking at what is broken does not mend it.
     assert.equal((await verified(copy)).code, 1);
     await assertBroken(copy, /the record at byte \d+ of .*\.log is damaged/);
@@ -379,7 +296,7 @@ test('one byte in the files themselves: in a table', async () => {
     const copy = await copied();
     // Opening it moves the write-ahead file into a table.
     await (await openStore(join(copy, 'journal'), 'existing')).close();
-    await flipRaw(await rawPlace(copy, '.ldb', wanted));
+    await flipRaw(copy, '.ldb', wanted);
     await assertBroken(
       copy,
       what.endsWith('sample')

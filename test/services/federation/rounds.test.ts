@@ -145,7 +145,8 @@ test('a leader that goes while the votes are counted: the record it leaves is fi
 });
 
 test('a record that a quorum voted for, its leader gone before it told, becomes the model', async (t) => {
-  const network = await networkOf(t, { fleets: [1, 1, 1, 1] });
+  const network = await networkOf(t, { fleets: [1, 1, 1, 1], federation: { phaseLimit: 600_000 } });
+  // A phase may take ten minutes: whoever waits for one that is over gives the test away.
   const gone = crashAt(network, PATH.commit, ({ leader }) => leader);
   await network.startAll();
   const { leader, round } = await gone;
