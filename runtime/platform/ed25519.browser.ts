@@ -1,5 +1,6 @@
 import { etc, getPublicKey, hashes, Point, sign } from '@noble/ed25519';
 import { sha512 } from '@noble/hashes/sha2.js';
+import { isSmallOrder } from './small-order.ts';
 
 hashes.sha512 = sha512;
 
@@ -31,9 +32,9 @@ export function createSigner(secretKey: Uint8Array): Signer {
 export function createVerifier(publicKey: Uint8Array): Verifier {
   const key = Uint8Array.from(publicKey);
   const minusA = tryPoint(key)?.negate();
-  if (!minusA) return () => false;
+  if (!minusA || isSmallOrder(key)) return () => false;
   return (message, signature) => {
-    if (signature.length !== 64) return false;
+    if (signature.length !== 64 || isSmallOrder(signature)) return false;
     const r = signature.subarray(0, 32);
     const s = littleEndian(signature.subarray(32));
     if (s >= L) return false;

@@ -1,4 +1,5 @@
 import { createPrivateKey, createPublicKey, sign, verify } from 'node:crypto';
+import { isSmallOrder } from './small-order.ts';
 
 /** Signs with one Ed25519 key (RFC 8032); the secret stays inside the closure. */
 export interface Signer {
@@ -29,12 +30,14 @@ export function createSigner(secretKey: Uint8Array): Signer {
 
 /**
  * A verifier for the 32-byte public key. OpenSSL's check is the cofactorless one with S < L and the
- * encoding of R compared byte for byte: the accept set the whole consortium uses. A key that is none (another
- * length, no point of the curve) has a verifier that refuses everything.
+ * encoding of R compared byte for byte; points of small order are refused as key and as R: the accept set the
+ * whole consortium uses. A key that is none (another length, no point of the curve) has a verifier that
+ * refuses everything.
  */
 export function createVerifier(publicKey: Uint8Array): Verifier {
   // OpenSSL would read the first 32 bytes of a longer one.
-  if (publicKey.length !== 32) return () => false;
+  if (publicKey.length !== 32 || isSmallOrder(publicKey)) return () => false;
   const key = createPublicKey({ key: Buffer.concat([SPKI_PREFIX, publicKey]), format: 'der', type: 'spki' });
-  return (message, signature) => signature.length === 64 && verify(null, message, key, signature);
+  return (message, signature) =>
+    signature.length === 64 && !isSmallOrder(signature) && verify(null, message, key, signature);
 }
