@@ -7,10 +7,12 @@ import { promisify } from 'node:util';
 
 function absent(): string | false {
   try {
-    createRequire(import.meta.url).resolve('johnny-five');
+    // Firmata asks for serialport at once; its native part may be missing, or built for another version of Node.
+    const loadBeside = createRequire(createRequire(import.meta.url).resolve('johnny-five'));
+    loadBeside('serialport');
     return false;
   } catch {
-    return 'the optional package johnny-five is not installed';
+    return 'the optional package johnny-five, or the native part of its serialport, does not load';
   }
 }
 
