@@ -295,7 +295,6 @@ function openLog(
     journal,
     publisher,
     witness,
-    self,
     intervalMs: agreement.terms.log.checkpointInterval,
     log: log('witnessing'),
   });

@@ -1,7 +1,6 @@
 /** What the demo comes to: the numbers of all gateways, and the model's error on machines nobody trained on. */
 import { type Evaluation, evaluateLastWindows } from '../../core/learning/evaluate.ts';
 import { featureCount } from '../../core/learning/features.ts';
-import { epsilonOf } from '../../core/privacy/rdp.ts';
 import type { GatewayStatus } from '../../status.ts';
 import type { DemoOptions, DemoPlan } from './options.ts';
 
@@ -55,17 +54,6 @@ export function summarise(
     directory: options.directory,
     failures,
   };
-}
-
-/** What the whole agreement may cost, for the screen. */
-export function plannedEpsilon({ terms }: DemoPlan): number | undefined {
-  if (!terms.privacy) return undefined;
-  const { samplingRate, stepsPerRound } = terms.training;
-  const { noiseMultiplier, delta } = terms.privacy;
-  return epsilonOf(
-    [{ samplingRate, noiseMultiplier, steps: stepsPerRound * terms.federation.rounds }],
-    delta,
-  );
 }
 
 function rounded(value: number): number {

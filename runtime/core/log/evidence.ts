@@ -1,7 +1,8 @@
 import { toBase64 } from '../encoding/base64.ts';
+import { equalBytes } from '../encoding/cbor.ts';
 import { type Checkpoint, parseCheckpoint } from './checkpoint.ts';
 import { COSIGNATURE_SCHEMES, type CosignatureScheme, createCheckpointVerifier } from './cosignature.ts';
-import { emptyRoot, sameBytes } from './hash.ts';
+import { emptyRoot } from './hash.ts';
 import { formatNote, judgeNote, MAX_NOTE_BYTES, type Note, parseNote } from './note.ts';
 import { type ProofPlan, planPrefix } from './proof.ts';
 import { parseHash, quote, readText } from './text.ts';
@@ -147,18 +148,18 @@ function contradiction(
   if ((a.size === b.size || a.size === 0) && lines.length > 0)
     return { reason: 'it has hashes that prove nothing' };
   if (a.size === b.size) {
-    if (sameBytes(a.root, b.root)) return { reason: 'both checkpoints have the same size and root' };
+    if (equalBytes(a.root, b.root)) return { reason: 'both checkpoints have the same size and root' };
     return { finding: `two roots for the ${a.size} leaves of ${quote(a.origin)}` };
   }
   if (a.size === 0) {
-    if (sameBytes(a.root, emptyRoot)) return { reason: 'every tree is consistent with the empty one' };
+    if (equalBytes(a.root, emptyRoot)) return { reason: 'every tree is consistent with the empty one' };
     return { finding: `a root for the empty tree of ${quote(a.origin)} that no empty tree has` };
   }
   const rebuilt = rebuildPrefix(a.size, b.size, lines);
   if ('fault' in rebuilt) return { reason: rebuilt.fault };
-  if (!sameBytes(rebuilt.root, b.root))
+  if (!equalBytes(rebuilt.root, b.root))
     return { reason: 'the hashes do not lead to the root of the larger tree' };
-  if (sameBytes(rebuilt.subtreeRoot, a.root))
+  if (equalBytes(rebuilt.subtreeRoot, a.root))
     return { reason: 'the larger tree does begin with the smaller one' };
   return { finding: `the ${b.size} leaves of ${quote(a.origin)} do not begin with the ${a.size} it showed` };
 }

@@ -29,10 +29,3 @@ export function nodeHash(left: Uint8Array, right: Uint8Array): Uint8Array {
   nodeInput.set(right, 1 + HASH_LENGTH);
   return sha256(nodeInput);
 }
-
-/** Whether two byte strings are the same. Not constant-time: nothing in a log is secret. */
-export function sameBytes(a: Uint8Array, b: Uint8Array): boolean {
-  if (a.length !== b.length) return false;
-  for (let i = 0; i < a.length; i++) if (a[i] !== b[i]) return false;
-  return true;
-}

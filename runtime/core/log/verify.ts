@@ -1,4 +1,5 @@
-import { emptyRoot, HASH_LENGTH, nodeHash, sameBytes } from './hash.ts';
+import { equalBytes } from '../encoding/cbor.ts';
+import { emptyRoot, HASH_LENGTH, nodeHash } from './hash.ts';
 import { half, isOdd, isSize, isSubtree } from './size.ts';
 
 /*
@@ -50,7 +51,7 @@ export function inclusionFault(
     sn = half(sn);
   }
   if (sn !== 0) return 'the proof is too short';
-  return sameBytes(r, root) ? undefined : 'the proof leads to another root';
+  return equalBytes(r, root) ? undefined : 'the proof leads to another root';
 }
 
 /** As verifyInclusion, in the subtree [start, end) (draft-ietf-plants-merkle-tree-certs, section 4.3). */
@@ -108,7 +109,7 @@ export function verifySubtreeConsistency(
   if (start === end) {
     // The empty subtree is in every tree; only its root can be wrong.
     return (
-      isSize(start) && isSize(size) && end <= size && proof.length === 0 && sameBytes(subtreeRoot, emptyRoot)
+      isSize(start) && isSize(size) && end <= size && proof.length === 0 && equalBytes(subtreeRoot, emptyRoot)
     );
   }
   return subtreeConsistencyFault(start, end, size, proof, subtreeRoot, root) === undefined;
@@ -127,12 +128,12 @@ function subtreeConsistencyFault(
   if (!isSize(size) || end > size) return `a tree of ${size} does not begin with ${end} leaves`;
   if (start === 0 && end === size) {
     if (proof.length > 0) return 'the sizes are equal, but the proof is not empty';
-    return sameBytes(subtreeRoot, root) ? undefined : 'the sizes are equal, but the roots are not';
+    return equalBytes(subtreeRoot, root) ? undefined : 'the sizes are equal, but the roots are not';
   }
   const rebuilt = rebuildRoots(start, end, size, proof, subtreeRoot);
   if ('fault' in rebuilt) return rebuilt.fault;
-  if (!sameBytes(rebuilt.root, root)) return 'the proof leads to another new root';
-  return sameBytes(rebuilt.subtreeRoot, subtreeRoot) ? undefined : 'the proof leads to another old root';
+  if (!equalBytes(rebuilt.root, root)) return 'the proof leads to another new root';
+  return equalBytes(rebuilt.subtreeRoot, subtreeRoot) ? undefined : 'the proof leads to another old root';
 }
 
 /** Two roots that the same nodes lead to. */

@@ -1,6 +1,7 @@
 import { toBase64 } from '../encoding/base64.ts';
+import { equalBytes } from '../encoding/cbor.ts';
 import { type Checkpoint, parseCheckpoint } from './checkpoint.ts';
-import { emptyRoot, HASH_LENGTH, sameBytes } from './hash.ts';
+import { emptyRoot, HASH_LENGTH } from './hash.ts';
 import {
   judgeNote,
   MAX_NOTE_BYTES,
@@ -132,7 +133,7 @@ function growthFault(
   next: Checkpoint,
   proof: readonly Uint8Array[],
 ): string | undefined {
-  if (next.size === 0 && !sameBytes(next.root, emptyRoot))
+  if (next.size === 0 && !equalBytes(next.root, emptyRoot))
     return 'the root of an empty tree must be the empty root';
   if (stored === undefined || stored.size === 0) {
     return proof.length > 0 ? 'the consistency proof from the empty tree must be empty' : undefined;

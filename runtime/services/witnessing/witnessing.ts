@@ -1,7 +1,6 @@
 /** The witnessing room: this gateway's log shown to its peers, and its peers' logs witnessed. */
 import { formatTilePath, parseTilePath } from '../../core/log/tiles.ts';
 import type { Journal } from '../../state/journal/journal.ts';
-import type { LogParty } from './names.ts';
 import type { Publisher } from './publisher.ts';
 import type { Witness } from './witness.ts';
 
@@ -9,7 +8,6 @@ export interface WitnessingOptions {
   readonly journal: Journal;
   readonly publisher: Publisher;
   readonly witness: Witness;
-  readonly self: LogParty;
   readonly intervalMs: number;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }

@@ -206,7 +206,6 @@ test('a witness that does not answer holds up neither checkpoints nor the others
     journal: log().journal,
     publisher: log().publisher,
     witness: log().witness,
-    self: log().self,
     intervalMs: 10,
     log: () => {},
   });
