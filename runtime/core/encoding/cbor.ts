@@ -4,6 +4,10 @@
  * application fix one width). One value has one encoding, and the decoder takes no other.
  */
 
+import { CANONICAL_NAN, type CborWriter, createCborWriter, FLOAT64, MAJOR } from './cbor-writer.ts';
+
+export { type CborWriter, createCborWriter } from './cbor-writer.ts';
+
 /** A floating-point number; plain `number` means an integer. */
 export interface CborFloat {
   readonly float: number;
@@ -38,125 +42,21 @@ export function decodeError(message: string): DecodeError {
   return Object.assign(new Error(message), { name: 'DecodeError' as const });
 }
 
-const MAJOR_UNSIGNED = 0;
-const MAJOR_NEGATIVE = 1;
-const MAJOR_BYTES = 2;
-const MAJOR_TEXT = 3;
-const MAJOR_ARRAY = 4;
-const MAJOR_MAP = 5;
-const MAJOR_TAG = 6;
-
 const FALSE = 0xf4;
 const TRUE = 0xf5;
 const NULL = 0xf6;
-const FLOAT64 = 0xfb;
 
 /** Deeper nesting than any format of the house needs; a bound on the decoder's stack. */
 const MAX_DEPTH = 32;
-const TWO_32 = 2 ** 32;
-const MAX_UINT64 = 2n ** 64n - 1n;
+/** A byte can stand for an array of its own, which takes a hundred times that in memory; room for a million entries. */
+const MAX_ITEMS = 2 ** 22;
 
-const textEncoder = new TextEncoder();
 const textDecoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-/** Writes CBOR items one after the other into a buffer that grows. */
-export interface CborWriter {
-  head(major: number, argument: number | bigint): void;
-  integer(value: number | bigint): void;
-  float(value: number): void;
-  bytes(value: Uint8Array): void;
-  text(value: string): void;
-  array(length: number): void;
-  /** Bytes that are an encoded item already. */
-  raw(encoded: Uint8Array): void;
-  simple(byte: number): void;
-  /** What was written, as a copy of its own; the writer is empty again. */
-  take(): Uint8Array;
-}
-
-/** A writer whose buffer starts at `capacity` bytes. Made once and used often, it allocates only results. */
-export function createCborWriter(capacity = 512): CborWriter {
-  let buffer = new Uint8Array(capacity);
-  let view = new DataView(buffer.buffer);
-  let length = 0;
-
-  function reserve(count: number): void {
-    if (length + count <= buffer.length) return;
-    const grown = new Uint8Array(Math.max(buffer.length * 2, length + count));
-    grown.set(buffer.subarray(0, length));
-    buffer = grown;
-    view = new DataView(buffer.buffer);
-  }
-
-  function head(major: number, argument: number | bigint): void {
-    reserve(9);
-    const high = major << 5;
-    if (typeof argument === 'bigint' || argument >= TWO_32) {
-      buffer[length] = high | 27;
-      view.setBigUint64(length + 1, BigInt(argument));
-      length += 9;
-    } else if (argument < 24) {
-      buffer[length++] = high | argument;
-    } else if (argument < 0x100) {
-      buffer[length++] = high | 24;
-      buffer[length++] = argument;
-    } else if (argument < 0x10000) {
-      buffer[length] = high | 25;
-      view.setUint16(length + 1, argument);
-      length += 3;
-    } else {
-      buffer[length] = high | 26;
-      view.setUint32(length + 1, argument);
-      length += 5;
-    }
-  }
-
-  function raw(encoded: Uint8Array): void {
-    reserve(encoded.length);
-    buffer.set(encoded, length);
-    length += encoded.length;
-  }
-
-  return {
-    head,
-    raw,
-    integer(value) {
-      if (typeof value === 'number' && !Number.isSafeInteger(value)) {
-        throw new RangeError(`${value} is not a safe integer: write it as a float or a bigint`);
-      }
-      const argument = value < 0 ? -1n - BigInt(value) : BigInt(value);
-      if (argument > MAX_UINT64) throw new RangeError(`${value} does not fit in 64 bits`);
-      head(value < 0 ? MAJOR_NEGATIVE : MAJOR_UNSIGNED, argument < TWO_32 ? Number(argument) : argument);
-    },
-    float(value) {
-      reserve(9);
-      buffer[length] = FLOAT64;
-      view.setFloat64(length + 1, value);
-      // One NaN, or the same sample would have many encodings (RFC 8949, section 4.2.2).
-      if (Number.isNaN(value)) view.setBigUint64(length + 1, 0x7ff8000000000000n);
-      length += 9;
-    },
-    bytes(value) {
-      head(MAJOR_BYTES, value.length);
-      raw(value);
-    },
-    text(value) {
-      const encoded = textEncoder.encode(value);
-      head(MAJOR_TEXT, encoded.length);
-      raw(encoded);
-    },
-    array: (count) => head(MAJOR_ARRAY, count),
-    simple(byte) {
-      reserve(1);
-      buffer[length++] = byte;
-    },
-    take() {
-      const taken = buffer.slice(0, length);
-      length = 0;
-      return taken;
-    },
-  };
-}
+/** For whoever comes next: making a writer takes longer than writing most values. */
+let idleWriter: CborWriter | undefined;
+/** A writer that wrote more has a buffer too large to keep. */
+const MOST_KEPT = 1 << 16;
 
 /**
  * The deterministic encoding of `value`.
@@ -164,9 +64,13 @@ export function createCborWriter(capacity = 512): CborWriter {
  *   deeper than 32.
  */
 export function encodeCbor(value: CborValue): Uint8Array {
-  const writer = createCborWriter();
+  const writer = idleWriter ?? createCborWriter();
+  // Not idle while it writes, since a map's keys come back here; nor after an error, with half a value in it.
+  idleWriter = undefined;
   writeValue(writer, value, 0);
-  return writer.take();
+  const encoded = writer.take();
+  if (encoded.length <= MOST_KEPT) idleWriter = writer;
+  return encoded;
 }
 
 function writeValue(writer: CborWriter, value: CborValue, depth: number): void {
@@ -182,7 +86,7 @@ function writeValue(writer: CborWriter, value: CborValue, depth: number): void {
     for (const item of value) writeValue(writer, item, depth + 1);
   } else if ('float' in value) writer.float(value.float);
   else if ('tag' in value) {
-    writer.head(MAJOR_TAG, value.tag);
+    writer.head(MAJOR.tag, value.tag);
     writeValue(writer, value.value, depth + 1);
   }
 }
@@ -194,7 +98,7 @@ function isArray(value: CborValue): value is readonly CborValue[] {
 function writeMap(writer: CborWriter, map: CborMap, depth: number): void {
   const entries = [...map].map(([key, value]) => ({ key: encodeCbor(key), value }));
   entries.sort((a, b) => compareBytes(a.key, b.key));
-  writer.head(MAJOR_MAP, entries.length);
+  writer.head(MAJOR.map, entries.length);
   for (const { key, value } of entries) {
     writer.raw(key);
     writeValue(writer, value, depth + 1);
@@ -218,13 +122,15 @@ export function equalBytes(a: Uint8Array, b: Uint8Array): boolean {
 /**
  * The value of exactly one deterministically encoded item.
  * @throws DecodeError for anything else: bytes after it, a longer form than needed, indefinite lengths, a
- *   float that is not binary64, map keys out of order or twice, text that is not UTF-8.
+ *   float that is not binary64, map keys out of order or twice, text that is not UTF-8; for nesting deeper
+ *   than 32, and for more than 2^22 items.
  */
 export function decodeCbor(bytes: Uint8Array): CborValue {
   const reader: Reader = {
     bytes,
     view: new DataView(bytes.buffer, bytes.byteOffset, bytes.length),
     offset: 0,
+    items: 0,
   };
   const value = readValue(reader, 0);
   if (reader.offset !== bytes.length) {
@@ -237,6 +143,7 @@ interface Reader {
   readonly bytes: Uint8Array;
   readonly view: DataView;
   offset: number;
+  items: number;
 }
 
 function need(reader: Reader, count: number): void {
@@ -282,31 +189,32 @@ function readLength(reader: Reader, info: number): number {
 
 function readValue(reader: Reader, depth: number): CborValue {
   if (depth > MAX_DEPTH) throw decodeError(`CBOR: nested deeper than ${MAX_DEPTH}`);
+  if (++reader.items > MAX_ITEMS) throw decodeError(`CBOR: more than ${MAX_ITEMS} items`);
   need(reader, 1);
   const initial = reader.bytes[reader.offset++]!;
   const info = initial & 31;
   switch (initial >> 5) {
-    case MAJOR_UNSIGNED:
+    case MAJOR.unsigned:
       return readArgument(reader, info);
-    case MAJOR_NEGATIVE: {
+    case MAJOR.negative: {
       const argument = readArgument(reader, info);
       const value = -1n - BigInt(argument);
       return value >= BigInt(Number.MIN_SAFE_INTEGER) ? Number(value) : value;
     }
-    case MAJOR_BYTES:
+    case MAJOR.bytes:
       // Not slice(), which shares the memory when the input is a Buffer.
       return new Uint8Array(readBytes(reader, info));
-    case MAJOR_TEXT:
+    case MAJOR.text:
       return readText(reader, info);
-    case MAJOR_ARRAY: {
+    case MAJOR.array: {
       const length = readLength(reader, info);
       const items: CborValue[] = [];
       for (let index = 0; index < length; index++) items.push(readValue(reader, depth + 1));
       return items;
     }
-    case MAJOR_MAP:
+    case MAJOR.map:
       return readMap(reader, info, depth);
-    case MAJOR_TAG: {
+    case MAJOR.tag: {
       const tag = readArgument(reader, info);
       if (typeof tag === 'bigint') throw decodeError(`CBOR: tag ${tag} is not known`);
       return { tag, value: readValue(reader, depth + 1) };
@@ -364,7 +272,7 @@ function readSimple(reader: Reader, initial: number): CborValue {
   const at = reader.offset;
   reader.offset += 8;
   const float = reader.view.getFloat64(at);
-  if (Number.isNaN(float) && reader.view.getBigUint64(at) !== 0x7ff8000000000000n) {
+  if (Number.isNaN(float) && reader.view.getBigUint64(at) !== CANONICAL_NAN) {
     throw decodeError(`CBOR: NaN at byte ${at} is not the canonical one`);
   }
   return { float };

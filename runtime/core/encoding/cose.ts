@@ -36,7 +36,7 @@ export function keyIdOf(publicKey: Uint8Array): Uint8Array {
 export function createSign1Signer(signer: Signer): Sign1Signer {
   const keyId = keyIdOf(signer.publicKey);
   const header = encodeProtectedHeader(keyId);
-  const writer = createCborWriter();
+  const writer = createCborWriter(1 << 14, 'shared');
   return {
     keyId,
     publicKey: signer.publicKey,
@@ -62,7 +62,7 @@ function encodeProtectedHeader(keyId: Uint8Array): Uint8Array {
   );
 }
 
-const structureWriter = createCborWriter();
+const structureWriter = createCborWriter(1 << 14, 'shared');
 
 /** Sig_structure of RFC 9052, section 4.4, with no external data. */
 function signedBytes(protectedHeader: Uint8Array, payload: Uint8Array): Uint8Array {

@@ -1,14 +1,18 @@
 /**
  * What a block is made of. A sample is an entry of its own form (sample.ts); every other entry is
  * `[kind, incarnation, sequence, time, clock, body]`, its sequence counted in the gateway's one notebook.
- * Both are payloads of a COSE_Sign1 under the gateway's sample key.
+ * Both are payloads of a COSE_Sign1 under the gateway's sample key; a sample may also be signed with its block
+ * (log/block.ts).
  */
 import { type CborValue, decodeCbor, decodeError, encodeCbor, equalBytes } from './cbor.ts';
 import { fieldsOf, safeInteger } from './fields.ts';
 import { CLOCK_STATES, type ClockState, KIND } from './kind.ts';
 
 /** The kinds that stand in the notebook. */
-export type EntryKind = Exclude<keyof typeof KIND, 'sample' | 'endorsement' | 'federation'>;
+export type EntryKind = Exclude<
+  keyof typeof KIND,
+  'sample' | 'endorsement' | 'federation' | 'block' | 'revocation'
+>;
 
 /** An entry of the gateway's notebook: whatever is not a sample. */
 export interface Entry {
@@ -28,6 +32,9 @@ const ENTRY_KINDS: readonly EntryKind[] = [
   'gap',
   'charge',
   'round',
+  'loss',
+  'keys',
+  'recovery',
 ];
 
 /**

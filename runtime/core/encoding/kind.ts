@@ -13,6 +13,11 @@ export const KIND = {
   round: 8,
   endorsement: 9,
   federation: 10,
+  block: 11,
+  loss: 12,
+  keys: 13,
+  recovery: 14,
+  revocation: 15,
 } as const;
 
 /** What the gateway knew of its clock: set by a time server, running on its own, or moved since the last sample. */

@@ -2,7 +2,7 @@
  * A sample's bytes: `[1, machine, stream, incarnation, sequence, time, clock, [values]]`, deterministic CBOR,
  * the payload of a COSE_Sign1.
  */
-import { createCborWriter, decodeCbor, decodeError, equalBytes } from './cbor.ts';
+import { type CborWriter, createCborWriter, decodeCbor, decodeError, equalBytes } from './cbor.ts';
 import { fieldsOf, float, list, safeInteger, text } from './fields.ts';
 import { CLOCK_STATES, type ClockState, KIND } from './kind.ts';
 
@@ -31,30 +31,75 @@ const writer = createCborWriter();
  * @throws RangeError when it is none that decodeSample would take: an unsafe or negative number, too many values.
  */
 export function encodeSample(sample: Sample): Uint8Array {
+  const { machine, stream, incarnation, sequence, time, clock, values } = sample;
   // Before the first byte: what a writer has begun goes into whatever it writes next.
-  checkSample(sample);
-  writer.array(8);
-  writer.integer(KIND.sample);
-  writer.text(sample.machine);
-  writer.text(sample.stream);
-  writer.integer(sample.incarnation);
-  writer.integer(sample.sequence);
-  writer.integer(sample.time);
-  writer.integer(CLOCK_STATES.indexOf(sample.clock));
-  writer.array(sample.values.length);
-  for (const value of sample.values) writer.float(value);
+  checkNumber(incarnation);
+  checkReading(sequence, time, clock, values);
+  writeStream(writer, machine, stream, incarnation);
+  writeReading(writer, sequence, time, clock, values);
   return writer.take();
 }
 
-function checkSample({ incarnation, sequence, time, clock, values }: Sample): void {
-  for (const number of [incarnation, sequence, time]) {
-    if (!Number.isSafeInteger(number) || number < 0) {
-      throw new RangeError(`sample: ${number} is not a whole number between 0 and 2^53-1`);
-    }
-  }
+/** As `encodeSample`, of one stream. */
+export type SampleEncoder = (
+  sequence: number,
+  time: number,
+  clock: ClockState,
+  values: readonly number[],
+) => Uint8Array;
+
+const streamWriter = createCborWriter(1 << 14, 'shared');
+
+/**
+ * Encodes the samples of one stream, whose names are encoded once. The results are views in shared memory of
+ * 16 kB: for what is soon written, not for what is kept for long.
+ * @throws RangeError as `encodeSample`.
+ */
+export function createSampleEncoder(machine: string, stream: string, incarnation: number): SampleEncoder {
+  checkNumber(incarnation);
+  writeStream(writer, machine, stream, incarnation);
+  const prefix = writer.take();
+  return (sequence, time, clock, values) => {
+    checkReading(sequence, time, clock, values);
+    streamWriter.raw(prefix);
+    writeReading(streamWriter, sequence, time, clock, values);
+    return streamWriter.take();
+  };
+}
+
+function writeStream(to: CborWriter, machine: string, stream: string, incarnation: number): void {
+  to.array(8);
+  to.integer(KIND.sample);
+  to.text(machine);
+  to.text(stream);
+  to.integer(incarnation);
+}
+
+function writeReading(
+  to: CborWriter,
+  sequence: number,
+  time: number,
+  clock: ClockState,
+  values: readonly number[],
+): void {
+  to.integer(sequence);
+  to.integer(time);
+  to.integer(CLOCK_STATES.indexOf(clock));
+  to.floats(values);
+}
+
+function checkReading(sequence: number, time: number, clock: ClockState, values: readonly number[]): void {
+  checkNumber(sequence);
+  checkNumber(time);
   if (!CLOCK_STATES.includes(clock)) throw new RangeError(`sample: clock state ${clock} is unknown`);
   if (values.length > MAX_VALUES) {
     throw new RangeError(`sample: ${values.length} values, at most ${MAX_VALUES} are allowed`);
+  }
+}
+
+function checkNumber(number: number): void {
+  if (!Number.isSafeInteger(number) || number < 0) {
+    throw new RangeError(`sample: ${number} is not a whole number between 0 and 2^53-1`);
   }
 }
 

@@ -5,7 +5,8 @@ export const HASH_LENGTH = 32;
 
 const LEAF_PREFIX = Uint8Array.of(0);
 
-/** Node hashing is the log's inner loop; one buffer for all calls is safe, since hashing is synchronous. */
+/** Hashing is the log's inner loop; one buffer for all calls is safe, since hashing is synchronous. */
+const leafInput = new Uint8Array(1 + 4096);
 const nodeInput = new Uint8Array(1 + 2 * HASH_LENGTH);
 nodeInput[0] = 1;
 
@@ -14,6 +15,11 @@ export const emptyRoot: Uint8Array = sha256(new Uint8Array(0));
 
 /** The 32-byte hash of a leaf that holds `data`: SHA-256(0x00 || data) (RFC 6962, section 2.1). */
 export function leafHash(data: Uint8Array): Uint8Array {
+  // Copied behind the prefix, since one call is faster than two updates.
+  if (data.length < leafInput.length) {
+    leafInput.set(data, 1);
+    return sha256(leafInput.subarray(0, 1 + data.length));
+  }
   return createSha256().update(LEAF_PREFIX).update(data).digest();
 }
 

@@ -11,6 +11,7 @@ import { decodeUtf8, encodeUtf8, quote } from './text.ts';
 import {
   ED25519_COSIGNATURE,
   ED25519_NOTE,
+  formatKeyId,
   formatVkey,
   ML_DSA_44_COSIGNATURE,
   parseVkey,
@@ -106,19 +107,35 @@ export interface WitnessingMember {
 
 /**
  * The policy of an epoch: quorum(n) of its n members, each a group of its gateways' keys, so that the
- * biggest fleet does not own the quorum. Throws if names collide or a key comes twice.
+ * biggest fleet does not own the quorum. A key is called as in its vkey; where a gateway had others before or
+ * after under the same name, those behind the first are called name+id. `size` is n where members without any
+ * key are left out of `members`. Throws if names collide or a key comes twice.
  */
-export function consortiumPolicy(logs: readonly Vkey[], members: readonly WitnessingMember[]): Policy {
+export function consortiumPolicy(
+  logs: readonly Vkey[],
+  members: readonly WitnessingMember[],
+  size = members.length,
+): Policy {
+  const taken = new Set<string>();
+  const groups = members.map(({ name, witnesses }) => ({
+    name,
+    witnesses: witnesses.map((vkey): PolicyWitness => {
+      // A key's name has no plus, so this one cannot be that of another.
+      const unique = taken.has(vkey.name) ? `${vkey.name}+${formatKeyId(vkey.keyId)}` : vkey.name;
+      taken.add(vkey.name);
+      return { name: unique, vkey };
+    }),
+  }));
   const policy: Policy = {
     logs: logs.map((vkey) => ({ vkey })),
-    witnesses: members.flatMap(({ witnesses }) => witnesses.map((vkey) => ({ name: vkey.name, vkey }))),
+    witnesses: groups.flatMap(({ witnesses }) => witnesses),
     groups: [
-      ...members.map(({ name, witnesses }) => ({
+      ...groups.map(({ name, witnesses }) => ({
         name,
         threshold: 1,
-        members: witnesses.map((vkey) => vkey.name),
+        members: witnesses.map((witness) => witness.name),
       })),
-      { name: 'quorum', threshold: quorum(members.length), members: members.map(({ name }) => name) },
+      { name: 'quorum', threshold: quorum(size), members: members.map(({ name }) => name) },
     ],
     quorum: 'quorum',
   };
