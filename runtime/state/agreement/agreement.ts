@@ -25,8 +25,9 @@ import { type AgreementTerms, agreementSchema } from './schema.ts';
 export interface GatewayOf {
   readonly member: string;
   readonly name: string;
-  readonly host: string;
-  readonly port: number;
+  /** Where its peers reach it; absent, as is `port`, when it only dials out. */
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
   readonly identity: Uint8Array;
   readonly endorsement: Endorsement;
 }
@@ -96,7 +97,14 @@ function gatewayFrom(member: string, card: AgreementTerms['member'][number]['gat
       `the endorsement is for gateway ${endorsement.gateway} of ${endorsement.member}, not for ${card.name} of ${member}`,
     );
   }
-  return { member, name: card.name, host: card.address.host, port: card.address.port, identity, endorsement };
+  return {
+    member,
+    name: card.name,
+    host: card.address?.host,
+    port: card.address?.port,
+    identity,
+    endorsement,
+  };
 }
 
 /** All keys that a member brings: one that another could also call its own would let the two be confused. */

@@ -113,7 +113,9 @@ const federation = z.strictObject({
 
 const gateway = z.strictObject({
   name: name(),
-  address: hostPort().describe('host:port at which its peers reach it'),
+  address: hostPort()
+    .optional()
+    .describe('host:port at which its peers reach it; absent when it may only dial out'),
   identity: base64Key,
   endorsement: z.base64().max(4096).describe('the identity key’s word for the gateway’s other keys'),
 });
@@ -131,6 +133,14 @@ export const agreementSchema = z
     epoch: z.int().min(1).describe('version of the agreement'),
     log: z.strictObject({
       checkpointInterval: duration({ least: '100ms', most: '1d' }).describe('cadence of signed tree heads'),
+      padding: z
+        .int()
+        .min(0)
+        .max(4096)
+        .default(0)
+        .describe(
+          'logs grow in steps of so many leaves, at every checkpoint, so that they do not show how much is produced; 0: as it comes',
+        ),
     }),
     learning,
     training,
@@ -150,6 +160,9 @@ export const agreementSchema = z
     }
     if (agreement.federation.minimumBatch > agreement.member.length) {
       fault(['federation', 'minimumBatch'], `there are only ${agreement.member.length} members`);
+    }
+    if (agreement.member.every((member) => member.gateway.every((gateway) => !gateway.address))) {
+      fault(['member'], 'no gateway has an address: at least one must be reachable for the others to meet');
     }
     const names = new Set(agreement.channel.map((entry) => entry.name));
     for (const [index, input] of (agreement.learning.inputs ?? []).entries()) {

@@ -13,12 +13,17 @@ export interface CommitSettings {
 /** One hand-in: it is durable as a whole, or not at all. */
 export interface Work {
   readonly bytes: number;
+  /** Whether it may be given up for newer work while nothing can be written. */
+  readonly droppable?: boolean;
+  /** Called when it is given up, before whoever waits for it hears of that. */
+  readonly gone?: (() => void) | undefined;
 }
 
 export interface Committer<W extends Work> {
   /**
-   * Resolves when `work` is durable. Rejects with JournalFull when too much waits already; else `taken` is
-   * called before this returns.
+   * Resolves when `work` is durable. When too much waits already, the oldest that may be given up is, and
+   * rejects with JournalFull; where that makes no room, `work` itself does. Else `taken` is called before this
+   * returns.
    */
   submit(work: W, urgent: boolean, taken?: () => void): Promise<void>;
   /** What keeps commits from succeeding, or undefined. */
@@ -110,18 +115,40 @@ export function createCommitter<W extends Work>(
     else timer ??= setTimeout(start, settings.intervalMs);
   }
 
+  /** What is being written stays: it is tried again as it is. */
+  function makeRoom(needed: number): readonly Waiting<W>[] | undefined {
+    const free = () => settings.maxPendingBytes - bytes;
+    if (free() >= needed) return [];
+    const droppable = waiting.filter(({ work }) => work.droppable);
+    const gain = droppable.reduce((sum, { work }) => sum + work.bytes, 0);
+    if (free() + gain < needed) return undefined;
+    const given = new Set<Waiting<W>>();
+    for (const item of droppable) {
+      if (free() >= needed) break;
+      given.add(item);
+      bytes -= item.work.bytes;
+    }
+    waiting = waiting.filter((item) => !given.has(item));
+    return [...given];
+  }
+
   return {
     submit(work, urgent, taken) {
       if (closed) return Promise.reject(new Error('the journal is closed'));
-      if (bytes + work.bytes > settings.maxPendingBytes) {
-        return Promise.reject(journalFull(settings.maxPendingBytes, trouble));
-      }
+      const given = makeRoom(work.bytes);
+      if (!given) return Promise.reject(tooMuchWaits(settings.maxPendingBytes, trouble));
       bytes += work.bytes;
       taken?.();
-      return new Promise((resolve, reject) => {
+      const durable = new Promise<void>((resolve, reject) => {
         waiting.push({ work, resolve, reject });
-        schedule(urgent);
       });
+      schedule(urgent);
+      // Last, since whoever is told may hand in more.
+      for (const item of given) {
+        item.work.gone?.();
+        item.reject(tooMuchWaits(settings.maxPendingBytes, trouble));
+      }
+      return durable;
     },
     trouble: () => trouble,
     async close(limitMs) {
@@ -138,9 +165,12 @@ export function createCommitter<W extends Work>(
   };
 }
 
-function journalFull(limit: number, trouble: string | undefined): JournalFull {
-  const why = trouble ? `: ${trouble}` : '';
-  return Object.assign(new Error(`${limit} bytes wait for the journal already, no more are taken${why}`), {
-    name: 'JournalFull' as const,
-  });
+export function journalFull(why: string): JournalFull {
+  return Object.assign(new Error(why), { name: 'JournalFull' as const });
+}
+
+function tooMuchWaits(limit: number, trouble: string | undefined): JournalFull {
+  return journalFull(
+    `${limit} bytes wait for the journal already, only the newest are kept${trouble ? `: ${trouble}` : ''}`,
+  );
 }

@@ -4,6 +4,7 @@ import type { Journal, Position } from './journal.ts';
 /** An entry, and the position behind it: what a consumer commits when it has finished with it. */
 export interface ReadEntry {
   readonly bytes: Uint8Array;
+  readonly at: Position;
   readonly after: Position;
 }
 
@@ -41,14 +42,19 @@ export function createJournalReader(journal: Journal, name: string): JournalRead
         if (signal.aborted) return [];
         // Blocks that retention has dropped meanwhile are gone for this consumer too.
         if (at.block < journal.state().first) at = { block: journal.state().first, entry: 0 };
-        const entries = (await journal.block(at.block)) ?? [];
+        const entries = await journal.block(at.block);
+        if (!entries) {
+          const next: number = (await journal.nextHeld(at.block + 1)) ?? journal.state().blocks;
+          at = { block: next, entry: 0 };
+          continue;
+        }
         const until = Math.min(entries.length, at.entry + limit);
         for (let entry = at.entry; entry < until; entry++) {
           const after =
             entry + 1 < entries.length
               ? { block: at.block, entry: entry + 1 }
               : { block: at.block + 1, entry: 0 };
-          read.push({ bytes: entries[entry]!, after });
+          read.push({ bytes: entries[entry]!, at: { block: at.block, entry }, after });
         }
         at = read.at(-1)?.after ?? { block: at.block + 1, entry: 0 };
       }

@@ -1,130 +1,196 @@
 /**
- * The gateway's own log: one leaf a block, kept as tiles of 256 hashes (C2SP tlog-tiles). Full tiles are
- * records; the hashes of a tile not yet full live in memory, and on disk only at level 0, since the others
- * follow from the tiles below.
+ * A Merkle log as records: tiles of 256 hashes and bundles of 256 leaves (C2SP tlog-tiles). Full ones are
+ * records; what is newer lives in memory, and on disk only as leaf data, since hashes follow from it.
+ *
+ * The right edge is kept by whoever owns the log, in the batch that appends. So the log goes on consistently
+ * where a leaf's record is damaged; such a leaf is a hole until a mirror has filled it.
  */
-import { emptyRoot, HASH_LENGTH, leafHash, nodeHash } from '../../core/log/hash.ts';
+import { equalBytes } from '../../core/encoding/cbor.ts';
+import { decodeBundle, encodeBundle } from '../../core/log/bundle.ts';
+import { HASH_LENGTH, leafHash } from '../../core/log/hash.ts';
 import { TILE_WIDTH, tileHash } from '../../core/log/tiles.ts';
-import { keys } from './keys.ts';
-import type { Store, Write } from './store.ts';
+import { createFrontier, type FrontierState } from '../../core/log/tree.ts';
+import type { LogKeys } from './keys.ts';
+import type { DamagedRecord, Store, Write } from './store.ts';
 
-export interface OwnLog {
+export interface TreeLog {
   /** Leaves appended so far, durable or not. */
   size(): number;
-  /** Appends a leaf; the writes go into the same batch as the block. */
+  /** Appends a leaf; the writes go into the same batch as what it stands for. */
   append(leafData: Uint8Array): readonly Write[];
   /** The root over all leaves appended so far. */
   root(): Uint8Array;
+  /** The right edge over all leaves appended so far; to be stored in the same batch. */
+  frontier(): FrontierState;
+  /** Records of the right edge that were absent or damaged when the log was opened. */
+  readonly missing: readonly string[];
+  /** Whether the right edge follows from the records, as far as they are there. */
+  readonly follows: boolean;
   /** All that was appended is durable now. */
   settle(): void;
-  /** The first `width` hashes of a tile. @throws Error when the durable log does not reach that far. */
+  /** The first `width` hashes of a tile. @throws Error when the durable log does not reach that far, or has a hole there. */
   tile(level: number, index: number, width: number): Promise<Uint8Array>;
+  /** The data of the first `width` leaves of a bundle. @throws Error as `tile` does. */
+  leaves(index: number, width: number): Promise<readonly Uint8Array[]>;
 }
 
-/** Rebuilds the log of `size` leaves from its records. @throws Error naming a record that is absent or damaged. */
-export async function openOwnLog(store: Store, size: number): Promise<OwnLog> {
-  const edges = await readEdges(store, size);
-  let leaves = size;
-  let durable = size;
-  /** Tiles that became full and are not stored yet, by key. */
+/** What of the newest tiles is in memory: hashes by level, and the newest leaves' data; undefined is a hole. */
+interface Edge {
+  readonly missing: readonly string[];
+  readonly hashes: (Uint8Array | undefined)[][];
+  leaves: (Uint8Array | undefined)[];
+}
+
+/** Opens the log whose right edge is `state`. */
+export async function openTreeLog(store: Store, keys: LogKeys, state: FrontierState): Promise<TreeLog> {
+  const frontier = createFrontier(state);
+  const edge = await readEdge(store, keys, state.size);
+  let durable = state.size;
+  /** Records that are not stored yet, by key. */
   const pending = new Map<string, Uint8Array>();
+
+  function complete(
+    writes: Write[],
+    key: string,
+    parts: readonly (Uint8Array | undefined)[],
+    join: Join,
+  ): void {
+    // A tile with a hole is no record: it is absent until somebody fills it.
+    if (!isWhole(parts)) return;
+    const value = join(parts);
+    writes.push({ type: 'put', key, value });
+    pending.set(key, value);
+  }
+
+  async function read(key: string): Promise<Uint8Array> {
+    const value = pending.get(key) ?? (await store.get(key));
+    if (!value) throw new Error(`the log's record ${key} is absent; a mirror may have it`);
+    return value;
+  }
+
   return {
-    size: () => leaves,
+    missing: edge.missing,
+    follows: followsFrom(edge.hashes, state),
+    size: () => frontier.size,
     append(leafData) {
-      const writes: Write[] = [];
-      const hash = leafHash(leafData);
-      writes.push({ type: 'put', key: keys.leaf(leaves), value: hash });
-      leaves += 1;
-      push(edges, hash, leaves, (key, tile) => {
-        writes.push({ type: 'put', key, value: tile });
-        pending.set(key, tile);
+      const index = frontier.size;
+      const writes: Write[] = [{ type: 'put', key: keys.leaf(index), value: leafData }];
+      edge.leaves.push(leafData);
+      frontier.append(leafHash(leafData), (exponent, position, hash) => {
+        if (exponent % 8 !== 0) return;
+        const level = exponent / 8;
+        edge.hashes[level] ??= [];
+        const row = edge.hashes[level];
+        row.push(hash);
+        if (row.length < TILE_WIDTH) return;
+        complete(writes, keys.tile(level, Math.floor(position / TILE_WIDTH)), row, concat);
+        edge.hashes[level] = [];
       });
-      if (leaves % TILE_WIDTH === 0) {
-        for (let back = 1; back <= TILE_WIDTH; back++)
-          writes.push({ type: 'del', key: keys.leaf(leaves - back) });
+      if (edge.leaves.length === TILE_WIDTH) {
+        const whole = isWhole(edge.leaves);
+        complete(writes, keys.bundle(Math.floor(index / TILE_WIDTH)), edge.leaves, encodeBundle);
+        if (whole)
+          writes.push(
+            ...leafKeys(keys, index + 1 - TILE_WIDTH).map((key) => ({ type: 'del' as const, key })),
+          );
+        edge.leaves = [];
       }
       return writes;
     },
     settle() {
-      durable = leaves;
+      durable = frontier.size;
       pending.clear();
     },
-    root: () => rootOf(edges),
+    root: () => frontier.root(),
+    frontier: () => ({ size: frontier.size, hashes: frontier.hashes }),
     async tile(level, index, width) {
-      if (index * TILE_WIDTH + width > Math.floor(durable / TILE_WIDTH ** level)) {
-        throw new Error(`the log has no tile ${level}/${index} of width ${width} yet`);
+      assertReached(durable, level, index, width);
+      const rows = Math.floor(frontier.size / TILE_WIDTH ** level);
+      if (index === Math.floor(rows / TILE_WIDTH)) {
+        const row = (edge.hashes[level] ?? []).slice(0, width);
+        if (isWhole(row)) return concat(row);
+        throw new Error(`tile ${level}/${index} has a hole: a record was damaged`);
       }
-      const full = Math.floor(leaves / TILE_WIDTH ** (level + 1));
-      if (index === full) return concat((edges[level] ?? []).slice(0, width));
-      const tile = pending.get(keys.tile(level, index)) ?? (await readTile(store, level, index));
-      return tile.subarray(0, width * HASH_LENGTH);
+      return (await read(keys.tile(level, index))).subarray(0, width * HASH_LENGTH);
+    },
+    async leaves(index, width) {
+      assertReached(durable, 0, index, width);
+      if (index === Math.floor(frontier.size / TILE_WIDTH)) {
+        const part = edge.leaves.slice(0, width);
+        if (isWhole(part)) return part;
+        throw new Error(`bundle ${index} has a hole: a record was damaged`);
+      }
+      return decodeBundle(await read(keys.bundle(index)), TILE_WIDTH).slice(0, width);
     },
   };
 }
 
-/** Puts a hash at the end of level 0 and moves what became full up a level. */
-function push(
-  edges: Uint8Array[][],
-  leaf: Uint8Array,
-  leaves: number,
-  keep: (key: string, tile: Uint8Array) => void,
-): void {
-  let hash = leaf;
-  for (let level = 0, count = leaves; ; level++, count /= TILE_WIDTH) {
-    edges[level] ??= [];
-    const edge = edges[level]!;
-    edge.push(hash);
-    if (edge.length < TILE_WIDTH) return;
-    const tile = concat(edge);
-    keep(keys.tile(level, count / TILE_WIDTH - 1), tile);
-    hash = tileHash(tile);
-    edges[level] = [];
-  }
+type Join = (parts: readonly Uint8Array[]) => Uint8Array;
+
+function isWhole(parts: readonly (Uint8Array | undefined)[]): parts is readonly Uint8Array[] {
+  return parts.every((part) => part !== undefined);
 }
 
-async function readEdges(store: Store, size: number): Promise<Uint8Array[][]> {
-  const edges: Uint8Array[][] = [[]];
+function leafKeys(keys: LogKeys, first: number): readonly string[] {
+  return Array.from({ length: TILE_WIDTH }, (_, offset) => keys.leaf(first + offset));
+}
+
+function assertReached(durable: number, level: number, index: number, width: number): void {
+  if (index * TILE_WIDTH + width <= Math.floor(durable / TILE_WIDTH ** level)) return;
+  throw new Error(`the log has no tile ${level}/${index} of width ${width} yet`);
+}
+
+async function readEdge(store: Store, keys: LogKeys, size: number): Promise<Edge> {
   const first = size - (size % TILE_WIDTH);
-  const leafKeys = Array.from({ length: size - first }, (_, offset) => keys.leaf(first + offset));
-  edges[0] = (await store.getMany(leafKeys)).map((hash, offset) => present(hash, leafKeys[offset]!));
+  const leaves: (Uint8Array | undefined)[] = [];
+  const missing: string[] = [];
+  const readOrHole = async (key: string) => {
+    const value = await readWhole(store, key);
+    if (!value) missing.push(key);
+    return value;
+  };
+  for (let index = first; index < size; index++) leaves.push(await readOrHole(keys.leaf(index)));
+  const hashes: (Uint8Array | undefined)[][] = [leaves.map((data) => data && leafHash(data))];
   for (
     let level = 1, count = first / TILE_WIDTH;
     count > 0;
     level++, count = Math.floor(count / TILE_WIDTH)
   ) {
-    const start = count - (count % TILE_WIDTH);
-    const edge: Uint8Array[] = [];
-    for (let index = start; index < count; index++) {
-      edge.push(tileHash(await readTile(store, level - 1, index)));
+    const row: (Uint8Array | undefined)[] = [];
+    for (let index = count - (count % TILE_WIDTH); index < count; index++) {
+      const tile = await readOrHole(keys.tile(level - 1, index));
+      row.push(tile && tileHash(tile));
     }
-    edges[level] = edge;
+    hashes[level] = row;
   }
-  return edges;
+  return { missing, hashes, leaves };
 }
 
-async function readTile(store: Store, level: number, index: number): Promise<Uint8Array> {
-  const key = keys.tile(level, index);
-  return present(await store.get(key), key);
+async function readWhole(store: Store, key: string): Promise<Uint8Array | undefined> {
+  try {
+    return await store.get(key);
+  } catch (error) {
+    if ((error as DamagedRecord).name !== 'DamagedRecord') throw error;
+    return undefined;
+  }
 }
 
-function present(value: Uint8Array | undefined, key: string): Uint8Array {
-  if (!value)
-    throw new Error(`the log's record ${key} is absent; restore the directory, or rebuild it from a mirror`);
-  return value;
-}
-
-/** RFC 6962 root from the edges: perfect subtrees from the smallest, at the right, to the largest. */
-function rootOf(edges: readonly (readonly Uint8Array[])[]): Uint8Array {
-  let root: Uint8Array | undefined;
-  for (const edge of edges) {
-    for (let end = edge.length, width = 1; end > 0; width *= 2) {
-      if ((end & width) === 0) continue;
-      const subtree = tileHash(concat(edge.slice(end - width, end)));
-      root = root ? nodeHash(subtree, root) : subtree;
-      end -= width;
+/** The complete subtrees that make the edge stand in the rows, the greatest first. */
+function followsFrom(
+  rows: readonly (readonly (Uint8Array | undefined)[])[],
+  { hashes }: FrontierState,
+): boolean {
+  let at = 0;
+  for (const row of [...rows].reverse()) {
+    for (let width = TILE_WIDTH / 2, from = 0; width >= 1; width /= 2) {
+      if ((row.length & width) === 0) continue;
+      const part = row.slice(from, from + width);
+      from += width;
+      const hash = hashes[at++];
+      if (isWhole(part) && !(hash && equalBytes(tileHash(concat(part)), hash))) return false;
     }
   }
-  return root ?? emptyRoot;
+  return true;
 }
 
 function concat(hashes: readonly Uint8Array[]): Uint8Array {

@@ -2,6 +2,7 @@
  * The privacy budget. The ledger stores mechanisms, not epsilons, and composes all that ever ran over this
  * gateway's data; a charge is durable, and in the log, before anything derived may leave, and is never refunded.
  */
+import { toHex } from '../../core/encoding/base64.ts';
 import { type CborValue, decodeCbor, encodeCbor } from '../../core/encoding/cbor.ts';
 import { byteString, fieldsOf, float, safeInteger, text } from '../../core/encoding/fields.ts';
 import { epsilonOf, type Mechanism } from '../../core/privacy/rdp.ts';
@@ -42,10 +43,22 @@ export interface Ledger {
   /** Epsilon spent so far at `delta`, for the unit. */
   spent(unit: ProtectedUnit, delta: number): number;
   charges(): readonly Charge[];
+  /**
+   * Takes over charges that others have kept for this gateway, durably; of equal ones the ledger has afterwards as
+   * many as were given, unless it had more. @returns how many it did not have.
+   */
+  adopt(charges: readonly Charge[]): Promise<number>;
 }
 
-/** @throws Error when a charge is absent or cannot be read: a ledger with a hole permits nothing. */
-export async function openLedger(journal: Journal, recorder: Recorder): Promise<Ledger> {
+/**
+ * @param deposit lays the signed entry down with others: a charge that they do not hold pays for nothing.
+ * @throws Error when a charge is absent or cannot be read: a ledger with a hole permits nothing.
+ */
+export async function openLedger(
+  journal: Journal,
+  recorder: Recorder,
+  deposit?: (entry: Uint8Array) => Promise<void>,
+): Promise<Ledger> {
   const section = journal.section('ledger');
   const charges: Charge[] = [];
   for await (const [key, value] of section.entries({ prefix: CHARGE })) {
@@ -67,17 +80,40 @@ export async function openLedger(journal: Journal, recorder: Recorder): Promise<
     const encoded = encodeCharge(charge);
     // Counted before it is stored: a charge whose storing failed half-way must not be had for nothing.
     charges.push(charge);
-    await recorder.entry('charge', encoded, [section.put(chargeKey(stored), encodeCbor(encoded))]);
+    const entry = await recorder.entry('charge', encoded, [
+      section.put(chargeKey(stored), encodeCbor(encoded)),
+    ]);
     stored += 1;
+    await deposit?.(entry);
     return spent(budget.unit, budget.delta);
   }
 
+  async function adopt(given: readonly Charge[]): Promise<number> {
+    const had = new Map<string, number>();
+    const nameOf = (charge: Charge) => toHex(encodeCbor(encodeCharge(charge)));
+    for (const charge of charges) had.set(nameOf(charge), (had.get(nameOf(charge)) ?? 0) + 1);
+    const absent = given.filter((charge) => {
+      const left = had.get(nameOf(charge)) ?? 0;
+      had.set(nameOf(charge), left - 1);
+      return left <= 0;
+    });
+    charges.push(...absent);
+    await journal.write(
+      absent.map((charge, index) => section.put(chargeKey(stored + index), encodeCbor(encodeCharge(charge)))),
+    );
+    stored += absent.length;
+    return absent.length;
+  }
+
+  function inTurn<T>(work: () => Promise<T>): Promise<T> {
+    const mine = turn.then(work);
+    turn = mine.catch(() => undefined);
+    return mine;
+  }
+
   return {
-    charge(charge, budget) {
-      const mine = turn.then(() => append(charge, budget));
-      turn = mine.catch(() => undefined);
-      return mine;
-    },
+    charge: (charge, budget) => inTurn(() => append(charge, budget)),
+    adopt: (given) => inTurn(() => adopt(given)),
     allows,
     spent,
     charges: () => [...charges],
@@ -130,7 +166,8 @@ function encodeCharge(charge: Charge): CborValue {
   ];
 }
 
-function decodeCharge(bytes: Uint8Array): Charge {
+/** @throws Error for bytes that are no charge. */
+export function decodeCharge(bytes: Uint8Array): Charge {
   const fields = fieldsOf(decodeCbor(bytes), 6, 'charge');
   const unit = text(fields[2], 'charge: unit');
   if (unit !== 'window' && unit !== 'episode') throw new Error(`charge: unit ${unit} is unknown`);

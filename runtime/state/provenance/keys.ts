@@ -4,15 +4,13 @@
  */
 import { createPrivateKey, randomBytes } from 'node:crypto';
 import { mkdir, open, stat } from 'node:fs/promises';
-import { join } from 'node:path';
 import { getPublicKeyAsync, Point } from '@noble/ed25519';
 import { createSigner, type Signer } from '#ed25519';
 import { readBounded } from '../files.ts';
+import { type KeyName, keyPath, keysDirectory } from './purposes.ts';
+import { settleRotation } from './rotation.ts';
 
-/** What each key signs: samples and entries, checkpoints, cosignatures of others' checkpoints, TLS handshakes. */
-export const PURPOSES = ['sample', 'log', 'witness', 'tls'] as const;
-export type Purpose = (typeof PURPOSES)[number];
-export type KeyName = Purpose | 'identity';
+export { type KeyName, keyPath, PURPOSES, type Purpose } from './purposes.ts';
 
 const PKCS8_PREFIX = Buffer.from('302e020100300506032b657004220420', 'hex');
 const MAX_KEY_FILE = 4096;
@@ -20,10 +18,6 @@ const PUBLIC_KEY_BYTES = 32;
 
 /** Signers for all keys of a gateway. */
 export type GatewayKeys = Readonly<Record<KeyName, Signer>>;
-
-export function keyPath(directory: string, name: KeyName): string {
-  return join(directory, 'keys', `${name}.pem`);
-}
 
 /**
  * Makes a new key file and returns its signer. The secret comes from the operating system's CSPRNG.
@@ -86,12 +80,18 @@ export async function loadKey(path: string): Promise<Signer> {
 
 /** Makes all keys of a gateway in `directory`/keys (mode 0700). */
 export async function createGatewayKeys(directory: string): Promise<GatewayKeys> {
-  await mkdir(join(directory, 'keys'), { recursive: true, mode: 0o700 });
+  await mkdir(keysDirectory(directory), { recursive: true, mode: 0o700 });
   return forEachKey((name) => createKey(keyPath(directory, name)));
 }
 
-/** Loads all keys of a gateway. @throws Error naming the first that is absent or unfit. */
-export function loadGatewayKeys(directory: string): Promise<GatewayKeys> {
+/**
+ * Loads all keys of a gateway; a rotation that was cut off is finished or undone first.
+ * @throws Error naming the first that is absent or unfit.
+ */
+export async function loadGatewayKeys(directory: string): Promise<GatewayKeys> {
+  // First what no rotation touches: who may not read it is told so of a file that is always there.
+  await loadKey(keyPath(directory, 'identity'));
+  await settleRotation(directory);
   return forEachKey((name) => loadKey(keyPath(directory, name)));
 }
 

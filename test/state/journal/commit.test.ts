@@ -9,7 +9,11 @@ const HOUR = 3_600_000;
 function withGate(maxPendingBytes: number) {
   const gates: { readonly batch: readonly string[]; open(error?: Error): void }[] = [];
   const recovered: number[] = [];
-  const committer = createCommitter<{ readonly bytes: number; readonly name: string }>(
+  const committer = createCommitter<{
+    readonly bytes: number;
+    readonly name: string;
+    readonly droppable: boolean;
+  }>(
     { intervalMs: HOUR, maxPendingBytes },
     (batch) => () =>
       new Promise((resolve, reject) => {
@@ -20,7 +24,8 @@ function withGate(maxPendingBytes: number) {
       recovered.push(gates.length);
     },
   );
-  const submit = (name: string, bytes = 1) => committer.submit({ name, bytes }, true);
+  const submit = (name: string, bytes = 1, droppable = false) =>
+    committer.submit({ name, bytes, droppable }, true);
   const gate = async (index: number) => {
     await until(`write ${index}`, () => gates.length > index);
     return gates[index]!;
@@ -66,12 +71,34 @@ test('bytes count until they are durable, not only until they are being written'
   await committer.close(1000);
 });
 
+test('the oldest that may be given up make way for newer work; what is being written stays', async () => {
+  const { committer, submit, gate } = withGate(100);
+  const written = submit('a', 40, true);
+  const writing = await gate(0);
+  const work = [submit('b', 20, true), submit('c', 20), submit('d', 20, true)];
+  // 'b' alone does not make room enough, and what cannot be taken costs nobody anything.
+  await assert.rejects(submit('e', 61, true), { name: 'JournalFull' });
+  const newest = submit('f', 40, true);
+  await assert.rejects(work[0]!, { name: 'JournalFull' });
+  await assert.rejects(work[2]!, { name: 'JournalFull' });
+  writing.open();
+  await written;
+  const next = await gate(1);
+  assert.deepEqual(next.batch, ['c', 'f']);
+  next.open();
+  await Promise.all([work[1], newest]);
+  await committer.close(1000);
+});
+
 test('a write that fails is made again as it was, after recovering; the trouble is told meanwhile', async () => {
   const { committer, submit, gate, recovered } = withGate(100);
   const work = submit('a', 60);
   (await gate(0)).open(new Error('no space left'));
   await until('the trouble', () => committer.trouble() === 'no space left');
-  await assert.rejects(submit('b', 60), /no more are taken: no space left/);
+  await assert.rejects(
+    submit('b', 60),
+    /wait for the journal already, only the newest are kept: no space left/,
+  );
   const again = await gate(1);
   assert.deepEqual([again.batch, recovered], [['a'], [1]]);
   again.open();

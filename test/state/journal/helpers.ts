@@ -8,6 +8,7 @@ import { type Journal, type JournalSettings, openJournal } from '../../../runtim
 export const SETTINGS: JournalSettings = {
   commitIntervalMs: 1,
   maxBytes: 2_000_000_000,
+  maxDiskBytes: 2_000_000_000,
   maxPendingBytes: 32_000_000,
 };
 
@@ -44,9 +45,14 @@ export async function opened(
   return journal;
 }
 
-/** Bytes that no other number has. */
+/** Bytes that no other number has, and that nothing makes shorter: as signatures are. */
 export function entry(number: number, length = 20): Uint8Array {
-  const bytes = new Uint8Array(length).fill(number & 255);
+  const bytes = new Uint8Array(length);
+  let state = number + 1;
+  for (let index = 0; index < length; index++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0;
+    bytes[index] = state >>> 24;
+  }
   new DataView(bytes.buffer).setUint32(0, number);
   return bytes;
 }

@@ -14,13 +14,17 @@ test('what is handed in between two commits is one block, in order', async (t) =
   const journal = await opened(t);
   const all = Array.from({ length: 50 }, (_, number) => entry(number));
   await Promise.all(all.map((bytes) => journal.append([bytes])));
-  assert.deepEqual(journal.state(), {
-    blocks: 1,
-    first: 0,
-    bytes: journal.state().bytes,
-    entries: 50,
-    droppedUnread: 0,
-  });
+  const { blocks, first, entries, droppedUnread, lost } = journal.state();
+  assert.deepEqual(
+    { blocks, first, entries, droppedUnread, lost },
+    {
+      blocks: 1,
+      first: 0,
+      entries: 50,
+      droppedUnread: 0,
+      lost: [],
+    },
+  );
   assert.deepEqual(await entriesOf(journal), all);
   assert.equal(await journal.block(1), undefined);
 });
@@ -103,17 +107,30 @@ test('close ends although somebody goes on handing in', async (t) => {
   assert.match(String(stopped), /the journal is closed/);
 });
 
-test('too much waiting is refused at once; what was taken is told of first', async (t) => {
+test('of samples that wait for the disk the newest stay; what was taken is told of first', async (t) => {
   const journal = await opened(t, { commitIntervalMs: HOUR, maxPendingBytes: 100 });
   const told: string[] = [];
-  const kept = journal.append([entry(1, 60)], { taken: () => told.push('first') });
-  const refused = journal.append([entry(2, 60)], { taken: () => told.push('second') });
-  assert.deepEqual(told, ['first']);
-  await assert.rejects(refused, { name: 'JournalFull' });
+  const given = journal.append([entry(1, 60)], { taken: () => told.push('first') });
+  const kept = journal.append([entry(2, 60)], { taken: () => told.push('second') });
+  await assert.rejects(given, { name: 'JournalFull' });
+  assert.deepEqual(told, ['first', 'second']);
   const small = journal.append([entry(3, 30)], { urgent: true });
   await Promise.all([kept, small]);
   await journal.append([entry(4, 60)], { urgent: true });
-  assert.deepEqual(await entriesOf(journal), [entry(1, 60), entry(3, 30), entry(4, 60)]);
+  assert.deepEqual(await entriesOf(journal), [entry(2, 60), entry(3, 30), entry(4, 60)]);
+});
+
+test('what may not be dropped stays, and more than fits is refused', async (t) => {
+  const journal = await opened(t, { commitIntervalMs: HOUR, maxPendingBytes: 100 });
+  const told: string[] = [];
+  const note = journal.append([entry(1, 60)], { rule: 'keep' });
+  await assert.rejects(
+    journal.append([entry(2, 60)], { taken: () => told.push('taken') }),
+    /100 bytes wait for the journal already/,
+  );
+  await assert.rejects(journal.append([entry(3, 60)], { rule: 'keep' }), { name: 'JournalFull' });
+  assert.deepEqual(told, []);
+  await Promise.all([note, journal.append([entry(4, 40)], { urgent: true })]);
 });
 
 test('sections: own names, own order, and nothing of each other', async (t) => {

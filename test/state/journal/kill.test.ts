@@ -9,7 +9,7 @@ import { parseSign1, verifySign1 } from '../../../runtime/core/encoding/cose.ts'
 import { decodeEntry } from '../../../runtime/core/encoding/entry.ts';
 import { KIND, kindOf } from '../../../runtime/core/encoding/kind.ts';
 import { decodeSample } from '../../../runtime/core/encoding/sample.ts';
-import { encodeLeaf, leafOf } from '../../../runtime/core/log/block.ts';
+import { blockRoot, decodeOpening, leafDataOf } from '../../../runtime/core/log/block.ts';
 import { leafHash } from '../../../runtime/core/log/hash.ts';
 import { treeRoot } from '../../../runtime/core/log/tree.ts';
 import { openJournal } from '../../../runtime/state/journal/journal.ts';
@@ -63,9 +63,11 @@ async function readBack(directory: string, publicKey: Uint8Array): Promise<strin
     const names: string[] = [];
     const leaves: Uint8Array[] = [];
     for (let index = 0; index < journal.state().blocks; index++) {
-      const entries = await journal.block(index);
-      assert.ok(entries, `block ${index} is there`);
-      leaves.push(leafHash(encodeLeaf(leafOf(entries))));
+      const record = await journal.record(index);
+      assert.ok(record, `block ${index} is there`);
+      const { entries, opening } = record;
+      leaves.push(leafHash(leafDataOf(opening)));
+      assert.deepEqual(decodeOpening(opening).root, blockRoot(entries));
       for (const bytes of entries) {
         const message = parseSign1(bytes);
         assert.ok(verifySign1(message, verify));

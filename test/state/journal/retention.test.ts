@@ -1,17 +1,21 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { toHex } from '../../../runtime/core/encoding/base64.ts';
-import { encodeBlock, encodeLeaf, leafOf } from '../../../runtime/core/log/block.ts';
+import { decodeOpening, leafDataOf } from '../../../runtime/core/log/block.ts';
+import { decodeBundle } from '../../../runtime/core/log/bundle.ts';
 import { leafHash } from '../../../runtime/core/log/hash.ts';
 import { treeRoot } from '../../../runtime/core/log/tree.ts';
+import { encodeBlockRecord } from '../../../runtime/state/journal/block-record.ts';
 import { type Journal, openJournal } from '../../../runtime/state/journal/journal.ts';
 import { createJournalReader } from '../../../runtime/state/journal/reader.ts';
+import { bytesOf, RETENTIONS } from '../../../runtime/state/journal/retention.ts';
 import { entry, opened, SETTINGS, temporary } from './helpers.ts';
 
 async function bytesHeld(journal: Journal): Promise<number> {
   const { first, blocks } = journal.state();
   let sum = 0;
-  for (let index = first; index < blocks; index++) sum += encodeBlock((await journal.block(index))!).length;
+  for (let index = first; index < blocks; index++)
+    sum += encodeBlockRecord((await journal.record(index))!).length;
   return sum;
 }
 
@@ -22,8 +26,8 @@ test('the oldest blocks go, the log keeps their hashes, and it stays so when ope
   const leaves: Uint8Array[] = [];
   for (let number = 0; number < 300; number++) {
     const one = entry(number, 100);
-    leaves.push(leafHash(encodeLeaf(leafOf([one]))));
     await journal.append([one], { urgent: true });
+    leaves.push(leafHash(leafDataOf((await journal.record(number))!.opening)));
   }
   const state = journal.state();
   assert.deepEqual([state.blocks, state.entries], [300, 300]);
@@ -109,4 +113,82 @@ test('what every consumer has read is dropped without being counted', async (t) 
   }
   assert.ok(journal.state().first > 50);
   assert.equal(journal.state().droppedUnread, 0);
+});
+
+test('one commit with entries of all rules: a block for each, none moved past an entry of the notebook', async (t) => {
+  const journal = await opened(t, { commitIntervalMs: 50 });
+  const rules = [
+    'drop-oldest',
+    'stop',
+    'drop-oldest',
+    'keep',
+    'keep',
+    'stop',
+    'drop-published',
+    'stop',
+  ] as const;
+  await Promise.all(rules.map((rule, number) => journal.append([entry(number)], { rule })));
+  const blocks = await Promise.all(
+    Array.from({ length: journal.state().blocks }, async (_, block) =>
+      (await journal.block(block))!.map((bytes) => bytes[3]),
+    ),
+  );
+  assert.deepEqual(blocks, [[0, 2], [1], [3, 4], [5, 7], [6]]);
+  const { held } = journal.state();
+  assert.deepEqual(
+    RETENTIONS.map((rule) => [held[rule].first, held[rule].dropped, held[rule].bytes > 0]),
+    [
+      [4, 0, true],
+      [0, 0, true],
+      [1, 0, true],
+      [2, 0, true],
+    ],
+  );
+  assert.equal(bytesOf(held), journal.state().bytes);
+});
+
+test('read samples of streams that may lose only those go first; the notebook never goes', async (t) => {
+  const journal = await opened(t, { maxBytes: 3000 });
+  await journal.cursor('telemetry');
+  const notes: number[] = [];
+  for (let number = 0; number < 100; number++) {
+    const rule = number % 10 === 0 ? 'keep' : number % 2 ? 'drop-oldest' : 'drop-published';
+    if (rule === 'keep') notes.push(number);
+    await journal.append([entry(number, 50)], { urgent: true, rule });
+    if (number % 5 === 0) await journal.moveCursor('telemetry', { block: number, entry: 0 });
+  }
+  for (const block of notes) assert.deepEqual(await journal.block(block), [entry(block, 50)]);
+  const { held, droppedUnread } = journal.state();
+  assert.equal(droppedUnread, 0);
+  assert.ok(held['drop-published'].dropped > 50 && held['drop-oldest'].dropped > 50);
+  assert.equal(await journal.nextHeld(1), 10);
+  const reader = createJournalReader(journal, 'late');
+  const read: number[] = [];
+  while (read.at(-1) !== 99)
+    read.push(...(await reader.next(100, new AbortController().signal)).map(({ bytes }) => bytes[3]!));
+  assert.deepEqual(read.slice(0, 5), [0, 10, 20, 30, 40], 'it passes over what is gone');
+});
+
+test('padding: empty blocks that nobody can tell from others in the log, and no reader sees', async (t) => {
+  const journal = await opened(t);
+  await journal.append([entry(1)], { urgent: true });
+  await journal.pad(3);
+  await journal.append([entry(2)], { urgent: true });
+  assert.deepEqual([journal.state().blocks, journal.state().entries], [5, 2]);
+  const leaves = decodeBundle(await journal.bundle(0, 5), 5);
+  assert.deepEqual(new Set(leaves.map((leaf) => leaf.length)), new Set([36]));
+  assert.equal(new Set(leaves.map(toHex)).size, 5);
+  for (let block = 1; block < 4; block++) {
+    const { opening, entries } = (await journal.record(block))!;
+    assert.deepEqual([entries.length, decodeOpening(opening).count], [0, 0]);
+    assert.equal(toHex(leafDataOf(opening)), toHex(leaves[block]!));
+  }
+  const reader = createJournalReader(journal, 'reader');
+  const signal = new AbortController().signal;
+  const read = [...(await reader.next(9, signal)), ...(await reader.next(9, signal))];
+  assert.deepEqual(
+    read.map(({ bytes }) => bytes[3]),
+    [1, 2],
+  );
+  for (const wrong of [-1, 0.5, 5000]) await assert.rejects(journal.pad(wrong), RangeError);
 });

@@ -12,11 +12,16 @@ import { PURPOSES } from '../../../runtime/state/provenance/keys.ts';
 const signer = (seed: number) => createSigner(new Uint8Array(32).fill(seed));
 const keys = { identity: signer(1), sample: signer(2), log: signer(3), witness: signer(4), tls: signer(5) };
 const identity = keys.identity.publicKey;
-const bytes = endorse(keys, 'plant-a', 'hall-1', 1_700_000_000_000);
+const bytes = endorse(keys, 'plant-a', 'hall-1', 1_700_000_000_000, 7);
 
 test('an endorsement names each purpose’s key', () => {
   const opened = openEndorsement(bytes, identity);
-  assert.deepEqual([opened.member, opened.gateway, opened.time], ['plant-a', 'hall-1', 1_700_000_000_000]);
+  assert.deepEqual(
+    [opened.member, opened.gateway, opened.serial, opened.time],
+    ['plant-a', 'hall-1', 7, 1_700_000_000_000],
+  );
+  assert.deepEqual(opened.statement, bytes);
+  assert.equal(openEndorsement(endorse(keys, 'plant-a', 'hall-1', 0), identity).serial, 0);
   for (const purpose of PURPOSES)
     assert.equal(toHex(opened.publicKeys[purpose]), toHex(keys[purpose].publicKey));
 });
@@ -43,13 +48,15 @@ const signed = (payload: CborValue) => createSign1Signer(keys.identity).sign(enc
 
 test('what an identity signed for something else is no endorsement', () => {
   const refused: readonly (readonly [CborValue, RegExp])[] = [
-    [[KIND.gap, 'plant-a', 'hall-1', 0, publicKeys], /not of its kind/],
-    [[KIND.endorsement, 'plant-a', 'hall-1', 0], /4 fields instead of 5/],
-    [[KIND.endorsement, 1, 'hall-1', 0, publicKeys], /member is not text/],
-    [[KIND.endorsement, 'plant-a', null, 0, publicKeys], /gateway is not text/],
-    [[KIND.endorsement, 'plant-a', 'hall-1', -1, publicKeys], /time is not a whole number/],
-    [[KIND.endorsement, 'plant-a', 'hall-1', 0, publicKeys.slice(1)], /keys: 3 fields instead of 4/],
-    [[KIND.endorsement, 'plant-a', 'hall-1', 0, [...publicKeys, identity]], /keys: 5 fields instead of 4/],
+    [[KIND.gap, 'plant-a', 'hall-1', 0, 0, publicKeys], /not of its kind/],
+    [[KIND.endorsement, 'plant-a', 'hall-1', 0, publicKeys], /5 fields instead of 6/],
+    [[KIND.endorsement, 1, 'hall-1', 0, 0, publicKeys], /member is not text/],
+    [[KIND.endorsement, 'plant-a', null, 0, 0, publicKeys], /gateway is not text/],
+    [[KIND.endorsement, 'plant-a', 'hall-1', -1, 0, publicKeys], /serial is not a whole number/],
+    [[KIND.endorsement, 'plant-a', 'hall-1', { float: 1 }, 0, publicKeys], /serial is not a whole number/],
+    [[KIND.endorsement, 'plant-a', 'hall-1', 0, -1, publicKeys], /time is not a whole number/],
+    [[KIND.endorsement, 'plant-a', 'hall-1', 0, 0, publicKeys.slice(1)], /keys: 3 fields instead of 4/],
+    [[KIND.endorsement, 'plant-a', 'hall-1', 0, 0, [...publicKeys, identity]], /keys: 5 fields instead of 4/],
   ];
   for (const [payload, why] of refused) assert.throws(() => openEndorsement(signed(payload), identity), why);
 });
@@ -65,7 +72,7 @@ test('an unfit key for any purpose, or for the identity, is refused', () => {
   for (const [key, why] of unfit) {
     for (const [index, purpose] of PURPOSES.entries()) {
       const replaced = publicKeys.map((one, at) => (at === index ? key : one));
-      const payload = [KIND.endorsement, 'plant-a', 'hall-1', 0, replaced];
+      const payload = [KIND.endorsement, 'plant-a', 'hall-1', 0, 0, replaced];
       assert.throws(
         () => openEndorsement(signed(payload), identity),
         (error: Error) => error.message.includes(`${purpose} key`) && why.test(error.message),

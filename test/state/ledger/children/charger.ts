@@ -10,6 +10,7 @@ const [journalDirectory, keyDirectory, epsilon] = process.argv.slice(2) as [stri
 const journal = await openJournal(journalDirectory, {
   commitIntervalMs: 3,
   maxBytes: 2_000_000_000,
+  maxDiskBytes: 2_000_000_000,
   maxPendingBytes: 32_000_000,
 });
 const recorder = await openRecorder(journal, await loadGatewayKeys(keyDirectory), createClock());
