@@ -47,7 +47,7 @@ export function createConsortium({ fleets, federation }: ConsortiumOptions): Con
     {
       consortium: 'test-plant',
       epoch: 1,
-      log: { checkpointInterval: 1000 },
+      log: { checkpointInterval: 1000, padding: 0 },
       learning: {
         stream: 'main',
         window: 4,

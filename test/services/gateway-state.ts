@@ -19,6 +19,7 @@ export async function openState(directory: string, keys: GatewayKeys) {
   const journal = await openJournal(join(directory, 'journal'), {
     commitIntervalMs: 5,
     maxBytes: 1e9,
+    maxDiskBytes: 2_000_000_000,
     maxPendingBytes: 1e8,
   });
   const recorder = await openRecorder(journal, keys, createClock());

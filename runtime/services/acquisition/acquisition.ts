@@ -62,9 +62,12 @@ export function createAcquisition(options: AcquisitionOptions): Acquisition {
 
 function sinkFor(options: AcquisitionOptions, machine: string, stream: StreamSettings): StreamSink {
   const { recorder, book } = options;
+  const samples = recorder.stream(machine, stream.name, {
+    signing: stream.signing,
+    whenFull: stream.whenFull,
+  });
   return {
-    sample: (values, time) =>
-      recorder.sample({ machine, stream: stream.name, values, ...(time === undefined ? {} : { time }) }),
+    sample: (values, time) => samples.sample({ values, ...(time === undefined ? {} : { time }) }),
     async event(event, sequence) {
       await book.record({
         machine,

@@ -1,4 +1,5 @@
 import { z } from 'zod';
+import { WHEN_FULL } from '../../state/journal/retention.ts';
 import { duration, name } from '../../state/settings/units.ts';
 
 /** What acquisition needs to know of a driver to judge its part of the configuration. */
@@ -13,6 +14,18 @@ const common = {
     .default(1000)
     .describe('time from one sample to the next; 0ms reads as fast as the source gives'),
   phase: duration({ least: '0ms', most: '1d' }).default(0).describe('shifts the samples within the interval'),
+  signing: z
+    .enum(['sample', 'block'])
+    .default('sample')
+    .describe(
+      'each sample is signed by itself, or with the block that it is stored in: cheaper at high rates',
+    ),
+  whenFull: z
+    .enum(WHEN_FULL)
+    .default('drop-oldest')
+    .describe(
+      'when the journal is full: drop the oldest samples that have been published, or the oldest, or stop recording',
+    ),
 };
 
 function streamSettings(drivers: readonly DriverSchema[]) {

@@ -1,6 +1,6 @@
 /** What gateways say to each other in a round; every message is a COSE_Sign1 of its sender's sample key. */
 import { sha256 } from '#sha256';
-import { type CborValue, decodeCbor, decodeError, encodeCbor, equalBytes } from '../../core/encoding/cbor.ts';
+import { type CborValue, decodeCbor, decodeError, encodeCbor } from '../../core/encoding/cbor.ts';
 import { parseSign1, type Sign1Signer, verifySign1 } from '../../core/encoding/cose.ts';
 import { byteString, fieldsOf, list, safeInteger, text } from '../../core/encoding/fields.ts';
 import { KIND } from '../../core/encoding/kind.ts';
@@ -74,7 +74,8 @@ function unseal(bytes: Uint8Array, type: MessageType, arity: number, parties: Pa
   const sender = parties.byName(from);
   if (!sender) throw decodeError(`${type}: ${from} is no gateway of the agreement`);
   const message = parseSign1(bytes);
-  if (!equalBytes(message.keyId, sender.keyId) || !verifySign1(message, sender.verify)) {
+  const verify = sender.verifierOf(message.keyId);
+  if (!verify || !verifySign1(message, verify)) {
     throw decodeError(`${type}: not signed by ${from}`);
   }
   const fields = fieldsOf(decodeCbor(message.payload), arity + 2, type);

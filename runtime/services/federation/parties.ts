@@ -1,16 +1,20 @@
 /** Who takes part in a federation, and what a round number decides about them: its leader and its committee. */
-import { createVerifier, type Verifier } from '#ed25519';
+import type { Verifier } from '#ed25519';
 import { sha256 } from '#sha256';
 import { compareBytes, encodeCbor } from '../../core/encoding/cbor.ts';
-import { keyIdOf } from '../../core/encoding/cose.ts';
 import { quorum } from '../../core/log/policy.ts';
 import type { Agreement } from '../../state/agreement/agreement.ts';
+import { createKeyring } from '../../state/provenance/judge.ts';
+import { type Roster, rosterOf } from '../../state/provenance/roster.ts';
 
 export interface Party {
   readonly name: string;
   readonly member: string;
-  readonly keyId: Uint8Array;
-  readonly verify: Verifier;
+  /**
+   * The verifier of one of its sample keys, by the key identifier of a message: of the present one, or of one
+   * before it, since stored records outlive a rotation; undefined when it has none such or has revoked it.
+   */
+  verifierOf(keyId: Uint8Array): Verifier | undefined;
 }
 
 export interface Parties {
@@ -25,10 +29,15 @@ export interface Parties {
   byName(name: string): Party | undefined;
 }
 
-export function createParties(agreement: Agreement, self: string): Parties {
-  const all = agreement.gateways.map((gateway): Party => {
-    const key = gateway.endorsement.publicKeys.sample;
-    return { name: gateway.name, member: gateway.member, keyId: keyIdOf(key), verify: createVerifier(key) };
+/** The parties of an agreement, their keys read from the roster at each call; from the agreement when there is none. */
+export function createParties(
+  agreement: Agreement,
+  self: string,
+  roster: Roster = rosterOf(agreement),
+): Parties {
+  const all = agreement.gateways.map(({ name, member }): Party => {
+    const keyring = createKeyring(() => roster.keys(name), 'sample');
+    return { name, member, verifierOf: (keyId) => keyring.accepted(keyId) };
   });
   const voters = agreement.members.flatMap(
     (member) => all.find((party) => party.member === member.name) ?? [],

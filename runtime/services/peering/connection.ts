@@ -1,231 +1,127 @@
 /** A lasting connection to one peer: dialled, checked, dialled again with back-off and jitter when it ends. */
-import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2';
-import { connect as connectTls, type SecureContext, type TLSSocket } from 'node:tls';
-import { equalBytes } from '../../core/encoding/cbor.ts';
-import { certifiedKey } from '../../state/provenance/certificate.ts';
-import { type PeerResponse, peerError, readAll } from './message.ts';
+import type { SecureContext } from 'node:tls';
+import { BACKOFF, type BackoffOptions } from './backoff.ts';
+import { keepOpen, type Lasting, type Trouble } from './lasting.ts';
+import { type PeerResponse, peerError } from './message.ts';
+import { FORWARD, REVERSE, type Secured, secureClient } from './secure.ts';
+import { openSession, type Session } from './session.ts';
 
-/** Whom to dial, and the key that must answer. */
+/** A peer: where it listens, if it does, and the keys of which one must answer. */
 export interface PeerAddress {
   readonly name: string;
-  readonly host: string;
-  readonly port: number;
-  readonly tlsKey: Uint8Array;
+  /** Absent, as is `port`, when the peer only dials out. */
+  readonly host?: string | undefined;
+  readonly port?: number | undefined;
+  /** Its TLS keys at this moment: asked at every handshake, so that a rotated key counts at once. */
+  readonly tlsKeys: () => readonly Uint8Array[];
 }
 
-export interface ConnectionOptions {
-  readonly context: SecureContext;
-  readonly requestLimitMs: number;
+/** A session, whose key holds its other end, and how it gets there. */
+export interface Reached extends Session {
+  readonly key: Uint8Array;
+  /** The gateway that relays; absent when the peer itself was dialled. */
+  readonly through?: string;
+}
+
+export interface DialOptions {
+  /** Asked at every handshake. */
+  readonly context: () => SecureContext;
   readonly maxMessageBytes: number;
+  /** Told of the certificate (DER) of a key that is not the peer's: it may hold the word for a newer key. */
+  readonly stranger?: ((certificate: Uint8Array) => void) | undefined;
+}
+
+/** Dials a peer that listens. @throws Error when it cannot be reached or is not who it should be. */
+export async function dial(peer: PeerAddress, options: DialOptions, signal: AbortSignal): Promise<Reached> {
+  const { socket, key } = await dialAs(FORWARD, peer, options, signal);
+  return { ...(await openSession(socket, peer.name, options.maxMessageBytes, signal)), key };
+}
+
+/** Dials a peer in order to be asked by it. */
+export function dialReversed(peer: PeerAddress, options: DialOptions, signal: AbortSignal): Promise<Secured> {
+  return dialAs(REVERSE, peer, options, signal);
+}
+
+async function dialAs(
+  protocol: typeof FORWARD | typeof REVERSE,
+  { host, port, tlsKeys }: PeerAddress,
+  { context, stranger }: DialOptions,
+  signal: AbortSignal,
+): Promise<Secured> {
+  if (host === undefined || port === undefined) throw new Error('the agreement names no address of it');
+  return secureClient({ host, port }, protocol, context(), tlsKeys, signal, stranger);
+}
+
+/**
+ * Reaches a peer that cannot be dialled, through one of `relays`, tried in their order.
+ * @throws Error of the last one when none leads to it.
+ */
+export async function dialThrough(
+  peer: PeerAddress,
+  relays: readonly { readonly name: string; readonly session: Session }[],
+  { context, maxMessageBytes, stranger }: DialOptions,
+  signal: AbortSignal,
+): Promise<Reached> {
+  let last = new Error('it only dials out, and no gateway that could lead to it is connected');
+  for (const { name, session } of relays) {
+    try {
+      const stream = await session.tunnel(peer.name);
+      const { socket, key } = await secureClient(
+        { socket: stream },
+        FORWARD,
+        context(),
+        peer.tlsKeys,
+        signal,
+        stranger,
+      );
+      return { ...(await openSession(socket, peer.name, maxMessageBytes, signal)), key, through: name };
+    } catch (error) {
+      last = error as Error;
+    }
+    if (signal.aborted) break;
+  }
+  throw last;
+}
+
+export interface ConnectionOptions extends DialOptions {
+  readonly requestLimitMs: number;
+  readonly backoff?: BackoffOptions;
   readonly log: (level: 'info' | 'warn', message: string) => void;
 }
 
 export interface Connection {
   request(path: string, body: Uint8Array, limitMs?: number): Promise<PeerResponse>;
   connected(): boolean;
-  /** Why there is no connection, and since when (milliseconds since 1970). */
-  trouble(): { readonly why: string; readonly since: number } | undefined;
+  /** Why there is no connection, and since when. */
+  trouble(): Trouble | undefined;
   close(): void;
 }
 
-const HANDSHAKE_LIMIT_MS = 5000;
-const FIRST_DELAY_MS = 250;
-const LAST_DELAY_MS = 10_000;
-const PING_MS = 5000;
-/** What HTTP/2 may hold for one connection, in megabytes. */
-export const SESSION_MEMORY_MB = 64;
-
+/** A connection to one listening peer, by itself: what a tool or a test needs to speak with a gateway. */
 export function openConnection(peer: PeerAddress, options: ConnectionOptions): Connection {
-  let session: ClientHttp2Session | undefined;
-  let dialling: TLSSocket | undefined;
-  let closed = false;
-  let delay = FIRST_DELAY_MS;
-  let timer: NodeJS.Timeout | undefined;
-  let trouble: { why: string; since: number } | undefined = { why: 'not connected yet', since: Date.now() };
-
-  async function dial(): Promise<void> {
-    try {
-      const socket = connectTo(peer, options.context);
-      dialling = socket;
-      await handshake(socket, peer);
-      const fresh = await openSession(socket, peer);
-      if (closed) {
-        fresh.destroy();
-        return;
-      }
-      fresh.on('error', (error) => lost(fresh, error.message));
-      fresh.on('close', () => lost(fresh, 'the connection was closed'));
-      keepAlive(fresh);
-      session = fresh;
-      trouble = undefined;
-      delay = FIRST_DELAY_MS;
-      options.log('info', `connected to ${peer.name}`);
-    } catch (error) {
-      failed((error as Error).message);
-    }
-  }
-
-  function lost(which: ClientHttp2Session, why: string): void {
-    if (session !== which) return;
-    session = undefined;
-    which.destroy();
-    if (!closed) options.log('warn', `lost ${peer.name}: ${why}`);
-    failed(why);
-  }
-
-  function failed(why: string): void {
-    if (closed) return;
-    if (!trouble) trouble = { why, since: Date.now() };
-    else if (trouble.why !== why) {
-      trouble = { why, since: trouble.since };
-      options.log('warn', `cannot reach ${peer.name} at ${peer.host}:${peer.port}: ${why}`);
-    }
-    // Jitter, or gateways that lost each other together would dial together for ever.
-    timer = setTimeout(dial, delay * (0.5 + Math.random()));
-    timer.unref();
-    delay = Math.min(LAST_DELAY_MS, delay * 2);
-  }
-
-  void dial();
+  const { requestLimitMs, backoff = BACKOFF, log } = options;
+  const lasting = keepOpen((signal) => dial(peer, options, signal), { what: describe(peer), backoff, log });
   return {
-    async request(path, body, limitMs = options.requestLimitMs) {
-      if (!session) throw peerError(peer.name, `unreachable (${trouble?.why ?? 'closed'})`);
-      return exchange(session, peer.name, path, body, limitMs, options.maxMessageBytes);
-    },
-    connected: () => session !== undefined,
-    trouble: () => trouble,
-    close() {
-      closed = true;
-      clearTimeout(timer);
-      dialling?.destroy();
-      session?.destroy();
-    },
+    request: (path, body, limitMs = requestLimitMs) => requestOver(peer.name, lasting, path, body, limitMs),
+    connected: () => lasting.current() !== undefined,
+    trouble: () => lasting.trouble(),
+    close: () => lasting.close(),
   };
 }
 
-function connectTo(peer: PeerAddress, context: SecureContext): TLSSocket {
-  return connectTls({
-    host: peer.host,
-    port: peer.port,
-    secureContext: context,
-    minVersion: 'TLSv1.3',
-    ALPNProtocols: ['h2'],
-    // No authority signs these certificates: the key is compared with the agreement's in the handshake.
-    rejectUnauthorized: false,
-    checkServerIdentity: () => undefined,
-  });
-}
-
-/** Resolves when the other end has proved that it holds the pinned key. */
-function handshake(socket: TLSSocket, peer: PeerAddress): Promise<void> {
-  return new Promise((resolve, reject) => {
-    socket.setTimeout(HANDSHAKE_LIMIT_MS, () => socket.destroy(new Error('no answer to the TLS handshake')));
-    socket.on('error', reject);
-    socket.once('close', () => reject(new Error('the connection was closed in the TLS handshake')));
-    socket.once('secureConnect', () => {
-      socket.setTimeout(0);
-      socket.setNoDelay(true);
-      const key = presentedKey(socket);
-      if (key && equalBytes(key, peer.tlsKey)) resolve();
-      else {
-        socket.destroy();
-        reject(new Error('its certificate does not hold the key that the agreement names'));
-      }
-    });
-  });
-}
-
-/**
- * An HTTP/2 session on which the other end has spoken. In TLS 1.3 the client has done its handshake before the
- * server has looked at its certificate: only the server's first frame says that it was taken.
- */
-function openSession(socket: TLSSocket, peer: PeerAddress): Promise<ClientHttp2Session> {
-  return new Promise((resolve, reject) => {
-    const session = connectHttp2(`https://${peer.name}`, {
-      createConnection: () => socket,
-      maxSessionMemory: SESSION_MEMORY_MB,
-    });
-    const limit = setTimeout(() => session.destroy(new Error('it says nothing')), HANDSHAKE_LIMIT_MS);
-    session.on('error', reject);
-    session.once('close', () => {
-      clearTimeout(limit);
-      reject(new Error('it closes the connection; perhaps its agreement does not name this key'));
-    });
-    session.once('remoteSettings', () => {
-      clearTimeout(limit);
-      resolve(session);
-    });
-  });
-}
-
-/** The Ed25519 key of the certificate that the other end presented, if it did. */
-export function presentedKey(socket: TLSSocket): Uint8Array | undefined {
-  const certificate = socket.getPeerX509Certificate();
-  return certificate && certifiedKey(certificate.raw);
-}
-
-/** Notices a peer that is gone without a word. */
-function keepAlive(session: ClientHttp2Session): void {
-  let answered = true;
-  const timer = setInterval(() => {
-    // Destroying is not yet closing: the event that ends this timer may still be on its way.
-    if (session.destroyed) return;
-    if (!answered) {
-      session.destroy(new Error('no answer to a ping'));
-      return;
-    }
-    answered = false;
-    session.ping((error) => {
-      if (!error) answered = true;
-    });
-  }, PING_MS);
-  timer.unref();
-  session.once('close', () => clearInterval(timer));
-}
-
-function exchange(
-  session: ClientHttp2Session,
+async function requestOver(
   peer: string,
+  lasting: Lasting<Session>,
   path: string,
   body: Uint8Array,
   limitMs: number,
-  maxBytes: number,
 ): Promise<PeerResponse> {
-  return new Promise((resolve, reject) => {
-    if (session.destroyed || session.closed) throw peerError(peer, 'the connection is being closed');
-    const stream = session.request({ ':method': 'POST', ':path': path, 'content-length': body.length });
-    const deadline = setTimeout(() => {
-      stream.close(constants.NGHTTP2_CANCEL);
-      reject(peerError(peer, `no answer to ${path} within ${limitMs} ms`));
-    }, limitMs);
-    stream.on('error', (error) => {
-      clearTimeout(deadline);
-      reject(peerError(peer, `${path} failed: ${error.message}`, error));
-    });
-    let answered = false;
-    stream.once('close', () => {
-      // After an answer has begun, reading its body tells whether it came whole.
-      if (answered) return;
-      clearTimeout(deadline);
-      reject(peerError(peer, `${path} was cut off`));
-    });
-    stream.once('response', (headers) => {
-      answered = true;
-      readAll(stream, maxBytes)
-        .then((answer) => {
-          clearTimeout(deadline);
-          resolve({
-            status: Number(headers[':status']),
-            body: answer,
-            contentType: String(headers['content-type'] ?? ''),
-          });
-        })
-        .catch((error: Error) => {
-          clearTimeout(deadline);
-          stream.close(constants.NGHTTP2_CANCEL);
-          reject(peerError(peer, `${path}: ${error.message}`, error));
-        });
-    });
-    stream.end(body);
-  });
+  const session = lasting.current();
+  if (!session) throw peerError(peer, `unreachable (${lasting.trouble()?.why ?? 'closed'})`);
+  return session.request(path, body, limitMs);
+}
+
+/** How the log calls a peer. */
+export function describe({ name, host, port }: PeerAddress): string {
+  return host === undefined ? name : `${name} at ${host}:${port}`;
 }

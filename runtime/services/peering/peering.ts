@@ -1,34 +1,44 @@
 /**
- * Peering: HTTP/2 over TLS 1.3, both ends known by the key that the agreement pins. Each gateway listens and
- * dials every other; a request goes over the connection that its sender dialled.
+ * Peering: HTTP/2 over TLS 1.3, both ends known by the keys that the agreement names. A gateway that listens is
+ * dialled by every other, and a request goes over the connection that its sender dialled. A gateway that may only
+ * dial out dials each listening peer twice, to ask and to be asked; two such gateways meet through a third.
  */
-import { performServerHandshake, type ServerHttp2Session, type ServerHttp2Stream } from 'node:http2';
-import type { Socket } from 'node:net';
-import { createSecureContext, createServer, type Server, type TLSSocket } from 'node:tls';
+import { createSecureContext, type SecureContext } from 'node:tls';
 import { equalBytes } from '../../core/encoding/cbor.ts';
-import {
-  type Connection,
-  openConnection,
-  type PeerAddress,
-  presentedKey,
-  SESSION_MEMORY_MB,
-} from './connection.ts';
-import { type PeerHandler, type PeerResponse, peerError, readAll } from './message.ts';
+import { BACKOFF, type BackoffOptions } from './backoff.ts';
+import type { PeerAddress } from './connection.ts';
+import { createDialling } from './dialling.ts';
+import { createDoor, type Guest } from './door.ts';
+import type { Trouble } from './lasting.ts';
+import { type PeerHandler, type PeerResponse, peerError } from './message.ts';
+import { REVERSE, type TlsIdentity } from './secure.ts';
+import { createServing, refuse, type Served } from './serving.ts';
+import { openSession, type Session } from './session.ts';
 import type { PeeringSettings } from './settings.ts';
+import { createSeats, createStanding } from './standing.ts';
+import { createRelay } from './tunnel.ts';
 
-export interface PeeringOptions {
+export interface PeeringOptions extends TlsIdentity {
+  /** This gateway's own name. */
+  readonly name: string;
+  /** Whether the agreement names an address of this gateway: without one it never listens. */
+  readonly reachable: boolean;
   readonly settings: PeeringSettings;
-  /** PEM. */
-  readonly key: string;
-  readonly certificate: string;
   readonly peers: readonly PeerAddress[];
   readonly handler: PeerHandler;
+  /** Told of certificates (DER) whose key is not the peer's or nobody's: they may hold the word for a newer key. */
+  readonly stranger?: (certificate: Uint8Array) => void;
+  /** How long to wait between two dials. */
+  readonly backoff?: BackoffOptions;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
 }
 
 export interface PeerStatus {
   readonly name: string;
+  /** Whether it can be asked. */
   readonly connected: boolean;
+  /** How it is reached: `dialled`, `reverse` (it dialled), or `through bolt-1`. */
+  readonly via?: string;
   readonly trouble?: string;
   readonly since?: number;
 }
@@ -38,154 +48,139 @@ export interface Peering {
   start(): Promise<void>;
   stop(): Promise<void>;
   /** @throws PeerError when the peer is unknown, unreachable, or does not answer in time. */
-  request(peer: string, path: string, body: Uint8Array, limitMs?: number): Promise<PeerResponse>;
+  request(
+    peer: string,
+    path: string,
+    body: Uint8Array,
+    limitMs?: number,
+    maxBytes?: number,
+  ): Promise<PeerResponse>;
   connected(peer: string): boolean;
   status(): readonly PeerStatus[];
-  /** Handshakes refused since the start: certificates whose key the agreement does not name. */
+  /** Connections refused since the start: strangers, handshakes that failed, peers that connect too often. */
   refused(): number;
+  /** Closes every connection whose other end's key is no longer one of its gateway's. Call it when a key changed. */
+  recheck(): void;
+  /** This gateway's own key and certificate from now on; connections that stand are kept. */
+  renew(identity: TlsIdentity): void;
 }
 
-const MAX_STREAMS = 64;
-const MAX_CONNECTIONS = 256;
-const IDLE_LIMIT_MS = 60_000;
+/** RFC 9110, 15.5.20: who listens is to be dialled. */
+const MISDIRECTED = 421;
 
 export function createPeering(options: PeeringOptions): Peering {
-  const { settings, peers, log } = options;
-  const context = createSecureContext({ key: options.key, cert: options.certificate, minVersion: 'TLSv1.3' });
-  const connections = new Map<string, Connection>();
-  const sessions = new Set<ServerHttp2Session>();
-  /** Every connection taken, those without a word or in the handshake too. */
-  const sockets = new Set<Socket>();
-  let server: Server | undefined;
-  let refused = 0;
+  const { name, settings, peers, log, backoff = BACKOFF } = options;
+  const listen = options.reachable ? settings.listen : undefined;
+  const byName = new Map(peers.map((peer) => [peer.name, peer]));
+  let identity: TlsIdentity = options;
+  let context = contextOf(identity);
+  let stopping = new AbortController();
+  const standing = createStanding((peer) => byName.get(peer)?.tlsKeys() ?? []);
+  /** What peers dialled in order to ask, and in order to be asked. */
+  const asking = createSeats<Served>();
+  const reversed = createSeats<Session>();
 
-  function accept(socket: TLSSocket): void {
-    // The HTTP/2 session tells of what matters; an error without a listener would end the process.
-    socket.on('error', () => {});
-    const key = presentedKey(socket);
-    const peer = key && peers.find((candidate) => equalBytes(candidate.tlsKey, key));
-    if (!peer || socket.alpnProtocol !== 'h2') {
-      refused += 1;
-      log(
-        'warn',
-        `refused a connection from ${socket.remoteAddress}: ${key ? 'its key is not in the agreement' : 'it showed no Ed25519 certificate'}`,
-      );
-      socket.destroy();
-      return;
+  const relay = createRelay({ sessionTo: reversed.get, log });
+  const serving = createServing({
+    handler: options.handler,
+    limitMs: settings.requestLimitMs,
+    maxMessageBytes: settings.maxMessageBytes,
+    connect(peer, target, stream) {
+      if (target !== name) return void relay.lead(peer, target, stream);
+      if (listen) return refuse(stream, MISDIRECTED);
+      stream.respond({ ':status': 200 });
+      door.take(stream, peer);
+    },
+    log,
+  });
+  const dialling = createDialling({
+    peers,
+    listens: listen !== undefined,
+    context: () => context,
+    stranger: options.stranger,
+    maxMessageBytes: settings.maxMessageBytes,
+    serving,
+    standing,
+    backoff,
+    log,
+  });
+  const door = createDoor({
+    identity: () => identity,
+    whose: (key) => peers.find(({ tlsKeys }) => tlsKeys().some((known) => equalBytes(known, key)))?.name,
+    stranger: (certificate) => options.stranger?.(certificate),
+    welcome,
+    log,
+  });
+
+  async function welcome({ socket, key, peer, protocol, tunnelled }: Guest): Promise<void> {
+    if (protocol === REVERSE) {
+      if (tunnelled) throw new Error(`${peer} reverses a tunnel`);
+      const session = await openSession(socket, peer, settings.maxMessageBytes, stopping.signal);
+      reversed.take(peer, standing.enter(peer, key, session));
+      log('info', `${peer} has connected, to be asked`);
+    } else {
+      const served = serving.serve(socket, peer, { tunnelled });
+      await served.spoken;
+      asking.take(peer, standing.enter(peer, key, served));
     }
-    const session = performServerHandshake(socket, {
-      maxSessionMemory: SESSION_MEMORY_MB,
-      settings: { maxConcurrentStreams: MAX_STREAMS },
-    });
-    sessions.add(session);
-    session.on('error', (error) => log('warn', `connection from ${peer.name}: ${error.message}`));
-    session.on('close', () => sessions.delete(session));
-    session.on('stream', (stream, headers) => {
-      stream.on('error', (error) => log('warn', `request of ${peer.name}: ${error.message}`));
-      stream.setTimeout(IDLE_LIMIT_MS, () => stream.close());
-      void serve(peer.name, String(headers[':path']), stream);
-    });
   }
 
-  async function serve(peer: string, path: string, stream: ServerHttp2Stream): Promise<void> {
-    const answer = await readAll(stream, settings.maxMessageBytes)
-      .then((body) => options.handler(peer, { path, body }))
-      .catch((error: Error): PeerResponse => {
-        log('error', `request ${path} of ${peer} failed: ${error.message}`);
-        return { status: 500, body: new Uint8Array(0) };
-      });
-    if (stream.destroyed || stream.closed) return;
-    stream.respond({
-      ':status': answer.status,
-      'content-type': answer.contentType ?? 'application/octet-stream',
-      'content-length': answer.body.length,
-    });
-    stream.end(answer.body);
+  const sessionTo = (peer: string) => dialling.session(peer) ?? reversed.get(peer);
+
+  function troubleOf(peer: string): Trouble {
+    return (
+      dialling.trouble(peer) ?? {
+        why: 'it only dials out, and has not connected',
+        since: reversed.emptySince(peer),
+      }
+    );
+  }
+
+  function statusOf({ name: peer }: PeerAddress): PeerStatus {
+    const dialled = dialling.session(peer);
+    const connected = sessionTo(peer) !== undefined;
+    const deaf = dialling.deaf(peer);
+    const trouble = connected
+      ? deaf && { why: `it cannot ask here: ${deaf.why}`, since: deaf.since }
+      : troubleOf(peer);
+    const via = dialled ? (dialled.through ? `through ${dialled.through}` : 'dialled') : 'reverse';
+    return {
+      name: peer,
+      connected,
+      ...(connected ? { via } : {}),
+      ...(trouble ? { trouble: trouble.why, since: trouble.since } : {}),
+    };
   }
 
   return {
     async start() {
-      server = createServer(
-        {
-          key: options.key,
-          cert: options.certificate,
-          minVersion: 'TLSv1.3',
-          ALPNProtocols: ['h2'],
-          requestCert: true,
-          // The key is compared with the agreement's in `accept`, before a byte of HTTP is read.
-          rejectUnauthorized: false,
-          handshakeTimeout: 5000,
-        },
-        accept,
-      );
-      server.maxConnections = MAX_CONNECTIONS;
-      server.on('tlsClientError', (error, socket) => {
-        refused += 1;
-        log('warn', `refused a connection from ${socket.remoteAddress}: ${error.message}`);
-      });
-      server.on('connection', (socket: Socket) => {
-        sockets.add(socket);
-        socket.once('close', () => sockets.delete(socket));
-      });
-      await listen(server, settings.listen.host, settings.listen.port);
-      server.on('error', (error) => log('error', `listener: ${error.message}`));
-      for (const peer of peers) {
-        connections.set(
-          peer.name,
-          openConnection(peer, {
-            context,
-            requestLimitMs: settings.requestLimitMs,
-            maxMessageBytes: settings.maxMessageBytes,
-            log,
-          }),
-        );
-      }
+      stopping = new AbortController();
+      if (listen) await door.listen(listen.host, listen.port);
+      dialling.start();
     },
     async stop() {
-      for (const connection of connections.values()) connection.close();
-      for (const session of sessions) session.destroy();
-      const listening = server;
-      server = undefined;
-      if (!listening) return;
-      const closed = new Promise((resolve) => listening.close(resolve));
-      for (const socket of sockets) socket.destroy();
-      await closed;
+      stopping.abort();
+      dialling.stop();
+      standing.endAll('stopped');
+      await door.close();
     },
-    async request(peer, path, body, limitMs) {
-      const connection = connections.get(peer);
-      if (!connection) throw peerError(peer, 'not a gateway of the agreement');
-      return connection.request(path, body, limitMs);
+    async request(peer, path, body, limitMs = settings.requestLimitMs, maxBytes) {
+      if (!byName.has(peer)) throw peerError(peer, 'not a gateway of the agreement');
+      const session = sessionTo(peer);
+      if (!session) throw peerError(peer, `unreachable (${troubleOf(peer).why})`);
+      return session.request(path, body, limitMs, maxBytes);
     },
-    connected: (peer) => connections.get(peer)?.connected() ?? false,
-    status: () =>
-      peers.map(({ name }) => {
-        const connection = connections.get(name);
-        const trouble = connection?.trouble();
-        return {
-          name,
-          connected: connection?.connected() ?? false,
-          ...(trouble ? { trouble: trouble.why, since: trouble.since } : {}),
-        };
-      }),
-    refused: () => refused,
+    connected: (peer) => sessionTo(peer) !== undefined,
+    status: () => peers.map(statusOf),
+    refused: () => door.refused(),
+    recheck: () => standing.recheck(),
+    renew(fresh) {
+      context = contextOf(fresh);
+      identity = fresh;
+    },
   };
 }
 
-function listen(server: Server, host: string, port: number): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once('error', (error: NodeJS.ErrnoException) => {
-      const where = `${host}:${port}`;
-      if (error.code === 'EADDRINUSE') {
-        reject(
-          new Error(`port ${where} is in use by another program; stop it, or set another [peering] listen`),
-        );
-      } else if (error.code === 'EADDRNOTAVAIL') {
-        reject(new Error(`${host} is not an address of this machine; set another [peering] listen`));
-      } else reject(new Error(`cannot listen on ${where}: ${error.message}`));
-    });
-    server.listen(port, host, () => {
-      server.removeAllListeners('error');
-      resolve();
-    });
-  });
+function contextOf({ key, certificate }: TlsIdentity): SecureContext {
+  return createSecureContext({ key, cert: certificate, minVersion: 'TLSv1.3' });
 }

@@ -4,12 +4,14 @@ import { duration, hostPort } from '../../state/settings/units.ts';
 /** The `[peering]` part of a gateway's configuration. */
 export const peeringSettings = z
   .object({
-    listen: hostPort({ defaultPort: 7400 }).describe(
-      'address and port at which the other gateways reach this one',
-    ),
+    listen: hostPort({ defaultPort: 7400 })
+      .optional()
+      .describe(
+        'address and port at which the other gateways reach this one; without it this gateway dials out only',
+      ),
     requestLimit: duration({ least: '100ms', most: '10m' })
       .default(20_000)
-      .describe('how long a peer may take to answer'),
+      .describe('how long a peer may take to answer, to send a request, or to take an answer'),
     maxMessageBytes: z
       .int()
       .min(65_536)

@@ -3,11 +3,14 @@
  * its maintenance entries alone. A sample whose signature does not verify never gets in.
  */
 import type { Verifier } from '#ed25519';
-import { parseSign1, verifySign1 } from '../../core/encoding/cose.ts';
+import { equalBytes } from '../../core/encoding/cbor.ts';
+import { verifySign1 } from '../../core/encoding/cose.ts';
 import { decodeEntry } from '../../core/encoding/entry.ts';
 import { KIND, kindOf } from '../../core/encoding/kind.ts';
 import { decodeSample, type Sample } from '../../core/encoding/sample.ts';
 import type { Episode } from '../../core/learning/episodes.ts';
+import { blockRoot, decodeOpening, readEntry, verifyBlock } from '../../core/log/block.ts';
+import type { BlockRecord } from '../../state/journal/block-record.ts';
 import type { Journal } from '../../state/journal/journal.ts';
 import type { MaintenanceBook } from '../../state/maintenance/book.ts';
 import type { MaintenanceFields } from '../../state/maintenance/entry.ts';
@@ -135,19 +138,37 @@ export function createDataset(options: DatasetOptions): Dataset {
     while (finishedRows > MAX_ROWS) finishedRows -= finished.shift()!.rows.length;
   }
 
-  async function addEntry(bytes: Uint8Array): Promise<void> {
-    const message = parseSign1(bytes);
-    if (!verifySign1(message, verify)) throw new Error('its signature is not this gateway’s');
+  /** @param blockSigned tells whether the block's own signature is good, and is asked only where it matters. */
+  async function addEntry(bytes: Uint8Array, blockSigned: () => boolean): Promise<void> {
+    const read = readEntry(bytes);
+    const good = read.form === 'signed' ? verifySign1(read.message, verify) : blockSigned();
+    if (!good) throw new Error('its signature is not this gateway’s');
     verified += 1;
-    const kind = kindOf(message.payload);
-    if (kind === KIND.sample) addSample(decodeSample(message.payload));
-    else if (kind === KIND.maintenance) addMaintenance(await book.open(decodeEntry(message.payload).body));
+    const kind = kindOf(read.payload);
+    if (kind === KIND.sample) addSample(decodeSample(read.payload));
+    else if (read.form === 'salted') throw new Error('only a sample may be signed with its block');
+    else if (kind === KIND.maintenance) addMaintenance(await book.open(decodeEntry(read.payload).body));
+  }
+
+  /** A block's signature is checked against its entries once, when the first needs it. */
+  function blockCheck({ opening, entries }: BlockRecord): () => boolean {
+    let good: boolean | undefined;
+    return () => {
+      if (good === undefined) {
+        const opened = decodeOpening(opening);
+        good =
+          opened.count === entries.length &&
+          equalBytes(opened.root, blockRoot(entries)) &&
+          verifyBlock(opened, verify);
+      }
+      return good;
+    };
   }
 
   /** A block that cannot be read is passed over, as `kosmos verify` will tell; it must not hold up all that follow. */
-  async function readBlock(index: number): Promise<readonly Uint8Array[] | undefined> {
+  async function readBlock(index: number): Promise<BlockRecord | undefined> {
     try {
-      return await journal.block(index);
+      return await journal.record(index);
     } catch (error) {
       const { name, message } = error as Error;
       if (name !== 'DamagedRecord' && name !== 'DecodeError') throw error;
@@ -159,11 +180,17 @@ export function createDataset(options: DatasetOptions): Dataset {
 
   async function pump(): Promise<void> {
     for (; !stopped && block < journal.state().blocks; block++) {
-      const entries = await readBlock(block);
-      for (const [index, bytes] of (entries ?? []).entries()) {
+      const record = await readBlock(block);
+      if (!record) {
+        // On to the next that is there: retention may have dropped millions.
+        block = ((await journal.nextHeld(block + 1)) ?? journal.state().blocks) - 1;
+        continue;
+      }
+      const blockSigned = blockCheck(record);
+      for (const [index, bytes] of record.entries.entries()) {
         if (stopped) return;
         try {
-          await addEntry(bytes);
+          await addEntry(bytes, blockSigned);
         } catch (error) {
           rejected += 1;
           log('error', `entry ${index} of block ${block} is not learned from: ${(error as Error).message}`);

@@ -48,9 +48,12 @@ export function createWitnessing(options: WitnessingOptions): Witnessing {
 
   async function tile(path: string): Promise<Answer> {
     const wanted = parseTilePath(path.slice(1));
-    if (!wanted || wanted.level === 'entries') return text(404, 'no such tile\n');
+    if (!wanted) return text(404, 'no such tile\n');
+    const { level, index, width } = wanted;
     try {
-      const bytes = await journal.tile(wanted.level, wanted.index, wanted.width);
+      const bytes = await (level === 'entries'
+        ? journal.bundle(index, width)
+        : journal.tile(level, index, width));
       return { status: 200, body: bytes, contentType: 'application/octet-stream' };
     } catch (error) {
       return text(404, `${formatTilePath(wanted)}: ${(error as Error).message}\n`);

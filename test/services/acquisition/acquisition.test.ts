@@ -28,7 +28,17 @@ function acquisitionOf(
   const acquisition = createAcquisition({
     machines: Object.keys(streams).map((name) => ({
       id: `m-${name}`,
-      stream: [{ driver: 'test', name, intervalMs, phaseMs: 0, settings: {} }],
+      stream: [
+        {
+          driver: 'test',
+          name,
+          intervalMs,
+          phaseMs: 0,
+          signing: 'sample',
+          whenFull: 'drop-oldest',
+          settings: {},
+        },
+      ],
     })),
     recorder: state.recorder,
     book: state.book,

@@ -170,6 +170,7 @@ export async function createNetwork(options: NetworkOptions) {
     const journal = await openJournal(join(options.directory, name), {
       commitIntervalMs: 5,
       maxBytes: 1e9,
+      maxDiskBytes: 2_000_000_000,
       maxPendingBytes: 1e8,
     });
     const recorder = await openRecorder(journal, keys, createClock());

@@ -1,77 +1,12 @@
 import assert from 'node:assert/strict';
-import { readFile } from 'node:fs/promises';
 import { createServer as createHttp2Server } from 'node:http2';
 import { connect as connectTcp, createServer as createTcpServer } from 'node:net';
-import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { connect as connectTls, createServer as createTlsServer } from 'node:tls';
-import { createGateway } from '../../../runtime/cli/setup/gateway.ts';
 import type { PeerHandler } from '../../../runtime/services/peering/message.ts';
-import { createPeering, type Peering } from '../../../runtime/services/peering/peering.ts';
-import { certificatePath } from '../../../runtime/state/provenance/certificate.ts';
-import { keyPath, loadKey } from '../../../runtime/state/provenance/keys.ts';
-import { temporaryDirectory, until } from '../consortium.ts';
-import { freePort } from '../telemetry/helpers.ts';
-
-interface Identity {
-  readonly name: string;
-  readonly port: number;
-  readonly key: string;
-  readonly certificate: string;
-  readonly tlsKey: Uint8Array;
-}
-
-async function identity(t: TestContext, name: string): Promise<Identity> {
-  const directory = join(await temporaryDirectory(t), name);
-  await createGateway(directory, 'member', name);
-  return {
-    name,
-    port: await freePort(),
-    key: await readFile(keyPath(directory, 'tls'), 'utf8'),
-    certificate: await readFile(certificatePath(directory), 'utf8'),
-    tlsKey: (await loadKey(keyPath(directory, 'tls'))).publicKey,
-  };
-}
-
-interface Side {
-  readonly peering: Peering;
-  readonly logged: string[];
-}
-
-interface SideOptions {
-  readonly requestLimitMs?: number;
-  readonly maxMessageBytes?: number;
-}
-
-const echo: PeerHandler = async (peer, { path, body }) => ({
-  status: 200,
-  body: new TextEncoder().encode(`${peer} ${path} ${body.length}`),
-});
-
-function side(
-  t: TestContext,
-  own: Identity,
-  peers: readonly Identity[],
-  handler = echo,
-  options: SideOptions = {},
-): Side {
-  const logged: string[] = [];
-  const peering = createPeering({
-    settings: {
-      listen: { host: '127.0.0.1', port: own.port },
-      requestLimitMs: 10_000,
-      maxMessageBytes: 1_000_000,
-      ...options,
-    },
-    key: own.key,
-    certificate: own.certificate,
-    peers: peers.map(({ name, port, tlsKey }) => ({ name, port, tlsKey, host: '127.0.0.1' })),
-    handler,
-    log: (level, message) => void logged.push(`${level} ${message}`),
-  });
-  t.after(() => peering.stop());
-  return { peering, logged };
-}
+import { createPeering } from '../../../runtime/services/peering/peering.ts';
+import { until } from '../consortium.ts';
+import { echo, identity, nothing, type SideOptions, side, text } from './sides.ts';
 
 async function pair(t: TestContext, handler = echo, options: SideOptions = {}) {
   const [a, b] = [await identity(t, 'a'), await identity(t, 'b')];
@@ -81,9 +16,6 @@ async function pair(t: TestContext, handler = echo, options: SideOptions = {}) {
   await until(() => left.peering.connected('b') && right.peering.connected('a'), 'both are connected');
   return { a, b, left, right };
 }
-
-const nothing = new Uint8Array(0);
-const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
 
 test('requests go both ways, and each side knows the other by its key', async (t) => {
   const { left, right } = await pair(t);
@@ -294,6 +226,8 @@ test('a port in use and an address of another machine: a clear error', async (t)
     message: `port 127.0.0.1:${own.port} is in use by another program; stop it, or set another [peering] listen`,
   });
   const elsewhere = createPeering({
+    name: 'a',
+    reachable: true,
     settings: { listen: { host: '192.0.2.1', port: own.port }, requestLimitMs: 1000, maxMessageBytes: 1000 },
     key: own.key,
     certificate: own.certificate,

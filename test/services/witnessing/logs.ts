@@ -7,11 +7,17 @@ import { createWitness } from '../../../runtime/services/witnessing/witness.ts';
 import { openJournal } from '../../../runtime/state/journal/journal.ts';
 import type { Consortium } from '../consortium.ts';
 
-const SETTINGS = { commitIntervalMs: 2, maxBytes: 1e9, maxPendingBytes: 1e8 };
+const SETTINGS = { commitIntervalMs: 2, maxBytes: 1e9, maxDiskBytes: 2_000_000_000, maxPendingBytes: 1e8 };
 
 export type Log = Awaited<ReturnType<typeof openLog>>;
 
-export async function openLog(consortium: Consortium, name: string, directory: string, ask: AskWitness) {
+export async function openLog(
+  consortium: Consortium,
+  name: string,
+  directory: string,
+  ask: AskWitness,
+  padding = 0,
+) {
   const { agreement } = consortium;
   const { keys } = consortium.gateways.find((gateway) => gateway.name === name)!;
   const journal = await openJournal(join(directory, name), SETTINGS);
@@ -37,6 +43,7 @@ export async function openLog(consortium: Consortium, name: string, directory: s
     quorum: quorum(agreement.members.length),
     ask,
     connected: () => true,
+    padding,
     report,
   });
   return {

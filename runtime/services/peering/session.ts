@@ -1,0 +1,176 @@
+/** The asking end of an HTTP/2 session with one peer, whoever dialled the socket below it. */
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect as connectHttp2,
+  constants,
+  type Http2Session,
+  type IncomingHttpHeaders,
+} from 'node:http2';
+import type { TLSSocket } from 'node:tls';
+import type { Ending } from './lasting.ts';
+import { cameWhole, type PeerResponse, peerError, readAll } from './message.ts';
+import { HANDSHAKE_LIMIT_MS } from './secure.ts';
+
+const PING_MS = 5000;
+/** What HTTP/2 may hold for one connection, in megabytes. */
+export const SESSION_MEMORY_MB = 64;
+
+/** An HTTP/2 session over which the peer can be asked. */
+export interface Session extends Ending {
+  /** @throws PeerError when the whole answer is not here within the limit. */
+  /** @param maxBytes of the answer, where less than the settings allow is enough. */
+  request(path: string, body: Uint8Array, limitMs: number, maxBytes?: number): Promise<PeerResponse>;
+  /** A stream that the peer leads on to `target`. @throws Error when it does not. */
+  tunnel(target: string): Promise<ClientHttp2Stream>;
+}
+
+/** Watches a session of either end: why it ended, and whether the other end is still there. */
+export function watch(session: Http2Session): Ending {
+  let reason: string | undefined;
+  const ended = new Promise<string>((resolve) => {
+    session.on('error', (error: Error) => {
+      reason ??= error.message;
+    });
+    session.once('close', () => resolve(reason ?? 'the connection was closed'));
+  });
+  keepAlive(session);
+  return {
+    ended,
+    alive: () => !session.destroyed && !session.closed,
+    end(why) {
+      reason ??= why;
+      session.destroy();
+    },
+  };
+}
+
+/** Notices a peer that is gone without a word. */
+function keepAlive(session: Http2Session): void {
+  let answered = true;
+  const timer = setInterval(() => {
+    // Destroying is not yet closing: the event that ends this timer may still be on its way.
+    if (session.destroyed) return;
+    if (!answered) {
+      session.destroy(new Error('no answer to a ping'));
+      return;
+    }
+    answered = false;
+    session.ping((error) => {
+      if (!error) answered = true;
+    });
+  }, PING_MS);
+  timer.unref();
+  session.once('close', () => clearInterval(timer));
+}
+
+/**
+ * A session on which the other end has spoken. In TLS 1.3 the client has done its handshake before the server
+ * has looked at its certificate: only the other end's first frame says that it took the connection.
+ */
+export function openSession(
+  socket: TLSSocket,
+  peer: string,
+  maxBytes: number,
+  signal: AbortSignal,
+): Promise<Session> {
+  return new Promise((resolve, reject) => {
+    const session = connectHttp2(`https://${peer}`, {
+      createConnection: () => socket,
+      maxSessionMemory: SESSION_MEMORY_MB,
+      settings: { enablePush: false },
+    });
+    const ending = watch(session);
+    const stopped = () => ending.end('stopped');
+    signal.addEventListener('abort', stopped);
+    const limit = setTimeout(() => ending.end('it says nothing'), HANDSHAKE_LIMIT_MS);
+    const settle = () => {
+      clearTimeout(limit);
+      signal.removeEventListener('abort', stopped);
+    };
+    void ending.ended.then((why) => {
+      settle();
+      reject(
+        new Error(
+          why === 'the connection was closed'
+            ? 'it closes the connection; perhaps its agreement does not name this key'
+            : why,
+        ),
+      );
+    });
+    session.once('remoteSettings', () => {
+      settle();
+      resolve({
+        ...ending,
+        request: (path, body, limitMs, most = maxBytes) =>
+          exchange(session, peer, path, body, limitMs, Math.min(most, maxBytes)),
+        tunnel: (target) => openTunnel(session, peer, target),
+      });
+    });
+  });
+}
+
+/** A CONNECT stream (RFC 9113, 8.5); the authority is the name of the gateway at its far end. */
+function openTunnel(session: ClientHttp2Session, peer: string, target: string): Promise<ClientHttp2Stream> {
+  return new Promise((resolve, reject) => {
+    if (session.destroyed || session.closed) throw peerError(peer, 'the connection is being closed');
+    const stream = session.request({ ':method': 'CONNECT', ':authority': target });
+    const fail = (why: string) => {
+      clearTimeout(limit);
+      stream.close(constants.NGHTTP2_CANCEL);
+      reject(peerError(peer, `no tunnel to ${target}: ${why}`));
+    };
+    const limit = setTimeout(() => fail('no answer'), HANDSHAKE_LIMIT_MS);
+    stream.on('error', (error) => fail(error.message));
+    stream.once('close', () => fail('cut off'));
+    stream.once('response', (headers) => {
+      if (headers[':status'] !== 200) {
+        stream.resume();
+        fail(`it answers ${headers[':status']}`);
+        return;
+      }
+      clearTimeout(limit);
+      resolve(stream);
+    });
+  });
+}
+
+function exchange(
+  session: ClientHttp2Session,
+  peer: string,
+  path: string,
+  body: Uint8Array,
+  limitMs: number,
+  maxBytes: number,
+): Promise<PeerResponse> {
+  return new Promise((resolve, reject) => {
+    if (session.destroyed || session.closed) throw peerError(peer, 'the connection is being closed');
+    const stream = session.request({ ':method': 'POST', ':path': path, 'content-length': body.length });
+    const deadline = setTimeout(() => {
+      stream.close(constants.NGHTTP2_CANCEL);
+      reject(peerError(peer, `no answer to ${path} within ${limitMs} ms`));
+    }, limitMs);
+    const fail = (error: Error) => {
+      clearTimeout(deadline);
+      stream.close(constants.NGHTTP2_CANCEL);
+      reject(peerError(peer, `${path} failed: ${error.message}`, error));
+    };
+    stream.on('error', fail);
+    let headers: IncomingHttpHeaders | undefined;
+    stream.once('response', (answered) => {
+      headers = answered;
+    });
+    // Read from the start: over a tunnel a short answer can be complete before its headers are told of (Node 24).
+    readAll(stream, maxBytes).then((answer) => {
+      if (!headers) return fail(new Error('cut off without an answer'));
+      if (!cameWhole(stream, headers, answer)) return fail(new Error('the answer was cut off'));
+      clearTimeout(deadline);
+      resolve({
+        status: Number(headers[':status']),
+        body: answer,
+        contentType: String(headers['content-type'] ?? ''),
+      });
+    }, fail);
+    stream.end(body);
+  });
+}

@@ -1,0 +1,290 @@
+/**
+ * A gateway's own log, taken back from those that mirror it: leaves that a restored directory has not yet, and
+ * leaves whose records were damaged. Nothing is taken over that is not under a checkpoint that this gateway's
+ * own log key has signed and the peer that gives it has cosigned.
+ */
+import { equalBytes } from '../../core/encoding/cbor.ts';
+import { leafHash } from '../../core/log/hash.ts';
+import { type HashReader, inclusionProof, readerOf } from '../../core/log/proof.ts';
+import { TILE_WIDTH, tileHash, tilesOf, tileWidth } from '../../core/log/tiles.ts';
+import { createFrontier, type FrontierState } from '../../core/log/tree.ts';
+import { inclusionFault } from '../../core/log/verify.ts';
+import { type AskPeer, WITNESSED } from './gossip.ts';
+import type { SignedHead } from './mirror.ts';
+import { MIRROR } from './mirrors.ts';
+import { type LogParty, openStored, witnessName } from './names.ts';
+import {
+  compareTrees,
+  type Fetch,
+  fetchedHashes,
+  fetchLeaves,
+  type Head,
+  verifiedLeaves,
+} from './tree-source.ts';
+
+export interface RecoveryPeers {
+  /** The gateway whose log is recovered. */
+  readonly own: LogParty;
+  readonly parties: readonly LogParty[];
+  /** Sends a request to a peer; rejects when it is not answered in time. */
+  readonly ask: AskPeer;
+}
+
+/** A checkpoint of the own log, as a peer holds it. */
+export interface HeldHead extends SignedHead {
+  readonly gateway: string;
+}
+
+export interface Survey {
+  /** The newest checkpoint that each peer has cosigned, the largest first. */
+  readonly heads: readonly HeldHead[];
+  /** The checkpoint up to which each mirror has the log, the largest first. */
+  readonly mirrors: readonly HeldHead[];
+  /** Peers that gave nothing that can be believed, and why. */
+  readonly silent: readonly { readonly gateway: string; readonly reason: string }[];
+}
+
+/** Asks other gateways, all unless `some` are named, what they hold of the own log. */
+export async function surveyPeers(
+  { own, parties, ask }: RecoveryPeers,
+  some: readonly LogParty[] = parties,
+): Promise<Survey> {
+  const heads: HeldHead[] = [];
+  const mirrors: HeldHead[] = [];
+  const silent: { gateway: string; reason: string }[] = [];
+  async function read(peer: LogParty, path: string, body: Uint8Array, into: HeldHead[]): Promise<void> {
+    const answer = await ask(peer.gateway, path, body);
+    if (answer.status === 404) return;
+    if (answer.status !== 200) throw new Error(`status ${answer.status}`);
+    into.push(openHeld(answer.body, peer, own, parties));
+  }
+  const others = some.filter(({ gateway }) => gateway !== own.gateway);
+  await Promise.all(
+    others.map(async (peer) => {
+      try {
+        await read(peer, WITNESSED, new TextEncoder().encode(own.origin), heads);
+        await read(peer, `${MIRROR}${own.gateway}/checkpoint`, new Uint8Array(0), mirrors);
+      } catch (error) {
+        silent.push({ gateway: peer.gateway, reason: (error as Error).message });
+      }
+    }),
+  );
+  const bySize = (a: Head, b: Head) => b.size - a.size;
+  return { heads: heads.sort(bySize), mirrors: mirrors.sort(bySize), silent };
+}
+
+function openHeld(body: Uint8Array, peer: LogParty, own: LogParty, parties: readonly LogParty[]): HeldHead {
+  const { checkpoint, verified } = openStored(body, own, parties);
+  if (!verified.some(({ name }) => name === witnessName(peer.origin)))
+    throw new Error(`${peer.gateway} has not cosigned the checkpoint that it gives`);
+  const { size, root } = checkpoint;
+  return { gateway: peer.gateway, size, root, note: new TextDecoder().decode(body) };
+}
+
+export interface RecoverOptions extends RecoveryPeers {
+  /** The right edge of what is there. */
+  readonly from: FrontierState;
+  readonly survey: Survey;
+  /** Makes verified leaves durable, with the right edge behind them. */
+  readonly keep: (leaves: readonly Uint8Array[], frontier: FrontierState) => Promise<void>;
+}
+
+export interface Recovery {
+  /**
+   * `current`: no peer has seen more than is here. `complete`: the log reaches what any peer has cosigned.
+   * `partial`: it does not, since no mirror has the rest. `diverged`: what is here is not how the published log
+   * begins, so that it cannot go on from here.
+   */
+  readonly kind: 'current' | 'complete' | 'partial' | 'diverged';
+  readonly frontier: FrontierState;
+  /** The newest checkpoint that any peer has cosigned. */
+  readonly newest: HeldHead | undefined;
+  /** What went wrong with mirrors that were tried. */
+  readonly failures: readonly { readonly gateway: string; readonly reason: string }[];
+}
+
+/**
+ * Fetches the leaves from `from` up to the newest checkpoint that any peer has cosigned, each mirror taking
+ * over where the last one failed. @throws Error when two peers hold checkpoints that contradict each other.
+ */
+export async function recoverFromMirrors(options: RecoverOptions): Promise<Recovery> {
+  const { heads, mirrors } = options.survey;
+  const all = [...heads, ...mirrors].sort((a, b) => b.size - a.size);
+  assertOneStory(all);
+  const newest = all[0];
+  const walk = createFrontier(options.from);
+  const failures: { gateway: string; reason: string }[] = [];
+  const done = (kind: Recovery['kind']): Recovery => ({
+    kind,
+    frontier: { size: walk.size, hashes: walk.hashes },
+    newest,
+    failures,
+  });
+  if (!newest || newest.size <= walk.size) return done('current');
+  for (const mirror of mirrors) {
+    if (mirror.size <= walk.size) continue;
+    const fetch = fetchOf(options, mirror.gateway);
+    const comparison = await compareTrees({ size: walk.size, root: walk.root() }, mirror, fetch);
+    if (comparison.kind === 'contradiction') return done('diverged');
+    const batches = verifiedLeaves({ from: walk, target: mirror, fetch });
+    for (;;) {
+      const next = await batches.next().catch((error: Error) => {
+        failures.push({ gateway: mirror.gateway, reason: error.message });
+      });
+      if (!next || next.done) break;
+      const { leaves, frontier } = next.value;
+      passHeads(leaves, walk, all, mirror);
+      await options.keep(leaves, frontier);
+    }
+  }
+  return done(walk.size >= newest.size ? 'complete' : 'partial');
+}
+
+function fetchOf({ ask, own }: RecoveryPeers, gateway: string): Fetch {
+  return async (path) => {
+    const { status, body } = await ask(gateway, `${MIRROR}${own.gateway}/${path}`, new Uint8Array(0));
+    if (status === 200) return body;
+    throw new Error(`${gateway} answers ${path} with status ${status}`);
+  };
+}
+
+/** Peers hold checkpoints of the own log that cannot both be true. */
+export interface TwoStories extends Error {
+  readonly name: 'TwoStories';
+  readonly heads: readonly HeldHead[];
+}
+
+function twoStories(a: HeldHead, b: HeldHead): TwoStories {
+  const message = `${a.gateway} (${a.size} leaves) and ${b.gateway} (${b.size} leaves) hold checkpoints of this log that contradict each other`;
+  return Object.assign(new Error(message), { name: 'TwoStories' as const, heads: [a, b] });
+}
+
+function assertOneStory(heads: readonly HeldHead[]): void {
+  for (const [index, head] of heads.entries()) {
+    const before = heads[index - 1];
+    if (before?.size === head.size && !equalBytes(before.root, head.root)) throw twoStories(before, head);
+  }
+}
+
+/** Goes on over the leaves, and compares every checkpoint that is passed. */
+function passHeads(
+  leaves: readonly Uint8Array[],
+  walk: ReturnType<typeof createFrontier>,
+  heads: readonly HeldHead[],
+  mirror: HeldHead,
+): void {
+  for (const leaf of leaves) {
+    walk.append(leafHash(leaf));
+    for (const head of heads) {
+      if (head.size === walk.size && !equalBytes(walk.root(), head.root)) throw twoStories(mirror, head);
+    }
+  }
+}
+
+/** A log as it is read: its own tree, in which records may be missing. */
+export interface Readable {
+  readonly size: number;
+  tile(level: number, index: number, width: number): Promise<Uint8Array>;
+  leaves(index: number, width: number): Promise<readonly Uint8Array[]>;
+}
+
+/** What was read from mirrors, or follows from it, for a record that is missing. */
+export type Repair =
+  | { readonly kind: 'leaves'; readonly index: number; readonly leaves: readonly Uint8Array[] }
+  | { readonly kind: 'tile'; readonly level: number; readonly index: number; readonly hashes: Uint8Array };
+
+export interface Repairs {
+  readonly repairs: readonly Repair[];
+  /** Bundles that no mirror has. */
+  readonly open: readonly number[];
+}
+
+/**
+ * Finds what cannot be read of a log and takes it from the mirrors. Tiles of hashes follow from the leaves, so
+ * only leaves are asked for. A repair of the newest bundle has the leaves that the mirror has of it.
+ */
+export async function repairFromMirrors(
+  log: Readable,
+  peers: RecoveryPeers,
+  { mirrors }: Pick<Survey, 'mirrors'>,
+): Promise<Repairs> {
+  const repairs: Repair[] = [];
+  const open: number[] = [];
+  /** Repaired tiles by `level/index`: those above follow from them. */
+  const tiles = new Map<string, Uint8Array>();
+
+  async function leavesOf(index: number, width: number): Promise<readonly Uint8Array[] | undefined> {
+    const present = await log.leaves(index, width).catch(() => undefined);
+    if (present) return present;
+    const found = await fromMirrors(index, width);
+    if (found) repairs.push({ kind: 'leaves', index, leaves: found });
+    if (found?.length !== width) open.push(index);
+    return found?.length === width ? found : undefined;
+  }
+
+  async function fromMirrors(index: number, width: number): Promise<readonly Uint8Array[] | undefined> {
+    for (const mirror of mirrors) {
+      const there = Math.min(width, tileWidth('entries', index, mirror.size));
+      if (there === 0) continue;
+      const fetch = fetchOf(peers, mirror.gateway);
+      try {
+        // The whole of what the mirror has there: the proof is over all of it.
+        const whole = await fetchLeaves(fetch, index, tileWidth('entries', index, mirror.size));
+        const fault = await bundleFault(whole, index, mirror, fetchedHashes(mirror.size, fetch));
+        if (!fault) return whole.slice(0, there);
+      } catch {
+        // The next mirror may have it; that none has is said by the result.
+      }
+    }
+    return undefined;
+  }
+
+  /** A tile above the leaves, from those below it. */
+  async function rebuild(level: number, index: number, width: number): Promise<Uint8Array | undefined> {
+    const hashes: Uint8Array[] = [];
+    for (let child = index * TILE_WIDTH; child < index * TILE_WIDTH + width; child++) {
+      const below =
+        tiles.get(`${level - 1}/${child}`) ??
+        (await log.tile(level - 1, child, TILE_WIDTH).catch(() => undefined));
+      if (!below) return undefined;
+      hashes.push(tileHash(below));
+    }
+    return join(hashes);
+  }
+
+  for (const { level, index, width } of tilesOf(log.size)) {
+    const leaves = level === 0 ? await leavesOf(index, width) : undefined;
+    const present = await log.tile(level, index, width).catch(() => undefined);
+    if (present) continue;
+    const hashes = level > 0 ? await rebuild(level, index, width) : leaves && join(leaves.map(leafHash));
+    if (!hashes) continue;
+    repairs.push({ kind: 'tile', level, index, hashes });
+    tiles.set(`${level}/${index}`, hashes);
+  }
+  return { repairs, open };
+}
+
+/** Whether all of these leaves stand in the head's tree: one proof, whose lower lines they make themselves. */
+async function bundleFault(
+  leaves: readonly Uint8Array[],
+  index: number,
+  head: Head,
+  remote: HashReader,
+): Promise<string | undefined> {
+  const first = index * TILE_WIDTH;
+  const hashes = leaves.map(leafHash);
+  const local = readerOf(hashes);
+  const proof = await inclusionProof(first, head.size, (level, position) => {
+    const width = 2 ** level;
+    const begin = position * width - first;
+    if (begin >= 0 && begin + width <= hashes.length) return local(level, begin / width);
+    return remote(level, position);
+  });
+  return inclusionFault(hashes[0]!, first, head.size, proof, head.root);
+}
+
+function join(hashes: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(hashes.length * 32);
+  for (const [index, hash] of hashes.entries()) bytes.set(hash, index * 32);
+  return bytes;
+}
