@@ -1,57 +1,49 @@
 /** The composition root: the only file that knows every room, and hands each what it needs. */
 import { join } from 'node:path';
-import { createVerifier } from '#ed25519';
 import { createBusAccess } from '../drivers/bus/access.ts';
 import { catalogue } from '../drivers/catalogue.ts';
 import type { BusAccess } from '../drivers/driver.ts';
 import { createSimulatedPlant } from '../drivers/simulated/plant.ts';
 import { toHex } from './core/encoding/base64.ts';
-import { createSign1Signer, parseSign1 } from './core/encoding/cose.ts';
-import { KIND, kindOf } from './core/encoding/kind.ts';
-import { decodeSample } from './core/encoding/sample.ts';
+import { createSign1Signer } from './core/encoding/cose.ts';
 import { initialParameters } from './core/learning/model.ts';
-import { quorum } from './core/log/policy.ts';
-import type { createLog } from './log.ts';
+import { answerDamage, createDailyScrub } from './damage.ts';
+import type { GatewayOptions } from './gateway-options.ts';
+import { createLogRooms, openKeys } from './log-rooms.ts';
+import { samplesOf, TELEMETRY } from './samples.ts';
 import { createAcquisition } from './services/acquisition/acquisition.ts';
 import type { StreamSettings } from './services/acquisition/settings.ts';
+import { createDeposits } from './services/federation/deposits.ts';
 import { createFederation } from './services/federation/federation.ts';
 import { openMemory } from './services/federation/memory.ts';
 import { createParties } from './services/federation/parties.ts';
 import { textResponse } from './services/peering/message.ts';
 import { createPeering } from './services/peering/peering.ts';
-import type { SampleSource } from './services/telemetry/samples.ts';
 import { createTelemetry } from './services/telemetry/telemetry.ts';
 import { createDataset } from './services/training/dataset.ts';
 import { createLearner } from './services/training/learner.ts';
 import { createPredictor } from './services/training/prediction.ts';
 import { createTrainer } from './services/training/trainer.ts';
-import { logParties, ownSigners } from './services/witnessing/names.ts';
-import { createPublisher } from './services/witnessing/publisher.ts';
-import { createWitness } from './services/witnessing/witness.ts';
-import { ADD_CHECKPOINT, createWitnessing } from './services/witnessing/witnessing.ts';
+import { createStatements } from './services/witnessing/statements.ts';
 import type { GatewaySettings } from './settings.ts';
+import { openStanding } from './standing.ts';
 import type { Agreement } from './state/agreement/agreement.ts';
 import { readBounded } from './state/files.ts';
-import { type Journal, openJournal, type Position } from './state/journal/journal.ts';
-import { createJournalReader } from './state/journal/reader.ts';
+import { type Journal, openJournal } from './state/journal/journal.ts';
+import { createDepositBook } from './state/ledger/deposits.ts';
 import { openLedger } from './state/ledger/ledger.ts';
 import { type MaintenanceBook, openMaintenanceBook } from './state/maintenance/book.ts';
 import { certificatePath } from './state/provenance/certificate.ts';
 import { createClock } from './state/provenance/clock.ts';
-import { type GatewayKeys, keyPath } from './state/provenance/keys.ts';
+import { enterRaised, GATEWAY, markInstance } from './state/provenance/incarnation.ts';
+import { createKeyring } from './state/provenance/judge.ts';
+import { keyPath } from './state/provenance/keys.ts';
 import { openRecorder } from './state/provenance/recorder.ts';
+import { ownKeysFault, type Roster } from './state/provenance/roster.ts';
+import { tellDamage } from './state/provenance/tell-damage.ts';
+import { createTlsTrust } from './state/provenance/tls-trust.ts';
 import { type GatewayStatus, statusOf } from './status.ts';
 import { averageModels, modelOf, sheetOf, windowsOf } from './terms.ts';
-
-export interface GatewayOptions {
-  readonly settings: GatewaySettings;
-  readonly agreement: Agreement;
-  readonly keys: GatewayKeys;
-  /** Main module of the training process. */
-  readonly trainerModule: URL;
-  readonly version: string;
-  readonly log: ReturnType<typeof createLog>;
-}
 
 export interface Gateway {
   /** @throws Error when a port is taken or something stored is damaged; what had been started is stopped again. */
@@ -62,6 +54,9 @@ export interface Gateway {
   /** The model that predicts here; members know it, so it is no secret among them. */
   model(): { readonly version: number; readonly hash: string; readonly parameters: readonly number[] };
   readonly book: MaintenanceBook;
+  readonly roster: Roster;
+  readonly journal: Journal;
+  readonly agreementFile: string;
   /** Machines of the configuration. */
   readonly machines: readonly string[];
   /** A maintenance entry was made by hand: publish it at once. */
@@ -75,6 +70,7 @@ export async function openGateway(options: GatewayOptions): Promise<Gateway> {
   const journal = await openJournal(
     join(options.settings.gateway.directory, 'journal'),
     options.settings.journal,
+    createSign1Signer(options.keys.sample),
   );
   try {
     return await assemble(options, journal);
@@ -89,10 +85,16 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
   const { terms } = agreement;
   const { name } = settings.gateway;
   const model = modelOf(terms);
-  const parties = createParties(agreement, name);
+  const roster = await openKeys(options, journal);
+  const parties = createParties(agreement, name, roster);
+  await answerDamage(journal, options);
+  if (settings.telemetry.url ?? settings.telemetry.embedded) await journal.cursor(TELEMETRY);
+  const isCopy =
+    (await markInstance(settings.gateway.directory, journal, keys.witness.publicKey)) === 'copied';
+  if (isCopy) log('recovery')('warn', 'this directory is a copy: numbers go on in a higher incarnation');
   const recorder = await openRecorder(journal, keys, createClock());
   const book = await openMaintenanceBook(journal, recorder);
-  const ledger = await openLedger(journal, recorder);
+  const ledger = await openLedger(journal, recorder, (entry) => deposits.deposit(entry));
   const memory = await openMemory(
     journal,
     model,
@@ -121,7 +123,7 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
   const dataset = createDataset({
     journal,
     book,
-    verify: createVerifier(keys.sample.publicKey),
+    verify: createKeyring(() => roster.keys(name), 'sample').verifyAny,
     stream: terms.learning.stream,
     channels: terms.channel.length,
     onChange: (machines) => predictor.refresh(machines),
@@ -164,20 +166,23 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     samples: samplesOf(journal),
     log: log('telemetry'),
   });
+  const trust = createTlsTrust(roster, (message) => log('keys')('warn', message));
   const peering = createPeering({
+    name,
+    reachable: agreement.gateways.some((gateway) => gateway.name === name && gateway.host !== undefined),
     settings: settings.peering,
     key: await readBounded(keyPath(settings.gateway.directory, 'tls'), MAX_PEM),
     certificate: await readBounded(certificatePath(settings.gateway.directory), MAX_PEM),
     peers: agreement.gateways
       .filter((gateway) => gateway.name !== name)
-      .map(({ name: peer, host, port, endorsement }) => ({
-        name: peer,
-        host,
-        port,
-        tlsKey: endorsement.publicKeys.tls,
-      })),
+      .map(({ name: peer, host, port }) => ({ name: peer, host, port, tlsKeys: () => trust.keysOf(peer) })),
+    stranger: trust.learn,
     handler: async (peer, { path, body }) =>
+      standing.refusal(path) ??
+      (await deposits.handle(peer, path, body)) ??
       (await federation.handle(peer, path, body)) ??
+      (await statements.handle(peer, path, body)) ??
+      (await exchange.handle(peer, path, body)) ??
       (await witnessing.handle(path, body)) ??
       textResponse(404, `no such path: ${path}\n`),
     log: log('peering'),
@@ -187,9 +192,15 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     model,
     memory,
     signer: createSign1Signer(keys.sample),
-    learner,
-    request: (peer, path, body, limitMs) => peering.request(peer, path, body, limitMs),
-    connected: (peer) => peering.connected(peer),
+    learner: {
+      ...learner,
+      readiness: () => (standing.doubt() ? { kind: 'waiting', why: standing.doubt()! } : learner.readiness()),
+    },
+    request: (peer, path, body, limitMs) =>
+      standing.doubt()
+        ? Promise.reject(new Error('not asked: this directory may not be the newest'))
+        : peering.request(peer, path, body, limitMs),
+    connected: (peer) => !standing.doubt() && peering.connected(peer),
     logRound: async (body, writes) => void (await recorder.entry('round', body, writes)),
     onModel: (recent) => {
       const { version } = recent.at(-1)!.head;
@@ -197,7 +208,35 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     },
     log: log('federation'),
   });
-  const { publisher, witness, witnessing } = openLog(options, journal, peering);
+  roster.onChange((gateway) => {
+    const why = gateway === name ? ownKeysFault(roster, name, keys) : undefined;
+    if (why) log('keys')('error', why);
+    peering.recheck();
+  });
+  const statements = createStatements({
+    roster,
+    peers: agreement.gateways.map((gateway) => gateway.name).filter((peer) => peer !== name),
+    request: (peer, path, body) => peering.request(peer, path, body),
+    connected: (peer) => peering.connected(peer),
+    section: journal.section('statements'),
+    enter: (statement, writes) => recorder.entry('keys', statement, writes),
+    log: log('keys'),
+  });
+  const logRooms = createLogRooms(options, journal, peering, roster, {
+    heldBack: () => standing.heldBack(),
+    unsure: () => standing.unsure(),
+  });
+  const { publisher, exchange, witnessing, outside } = logRooms;
+  const deposits = createDeposits({
+    parties,
+    book: createDepositBook(journal),
+    memory,
+    ledger,
+    request: (peer, path, body, limitMs) => peering.request(peer, path, body, limitMs),
+    log: log('recovery'),
+  });
+  const standing = await openStanding(options, { journal, roster, peering, logRooms, deposits });
+  await exchange.open();
   await publisher.open();
 
   const status = statusOf({
@@ -211,9 +250,10 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     telemetry,
     peering,
     federation,
-    publisher,
-    witness,
+    logRooms,
+    standing,
   });
+  const scrub = createDailyScrub(journal, options);
   const running: (() => Promise<void>)[] = [() => journal.close()];
 
   async function stop(): Promise<void> {
@@ -230,6 +270,9 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
 
   return {
     book,
+    roster,
+    journal,
+    agreementFile: settings.gateway.agreement!,
     machines: settings.machine.map((machine) => machine.id),
     publishSoon: () => witnessing.publishSoon(),
     status,
@@ -242,15 +285,30 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
       try {
         running.push(() => peering.stop());
         await peering.start();
+        // Before the first number is given: numbers of a directory that is behind were given already.
+        await standing.confirm();
+        running.push(() => standing.stop());
+        standing.start();
+        await enterRaised(journal.section(GATEWAY), recorder);
         await recorder.entry('start', [options.version]);
+        await tellDamage(journal, recorder);
+        scrub.start();
+        running.push(() => scrub.stop());
         await logAgreement(journal, recorder, agreement);
+        statements.start();
+        running.push(() => statements.stop());
         telemetry.start();
         running.push(() => telemetry.stop());
         witnessing.start();
         running.push(() => witnessing.stop());
+        exchange.start();
+        running.push(() => exchange.stop());
+        running.push(() => outside.stop());
+        await outside.start();
         dataset.start();
         running.push(() => dataset.stop());
         running.push(() => trainer.stop());
+        running.push(async () => deposits.stop());
         federation.start();
         running.push(() => federation.stop());
         acquisition.start();
@@ -262,43 +320,6 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     },
     stop,
   };
-}
-
-function openLog(
-  { agreement, keys, settings, log }: GatewayOptions,
-  journal: Journal,
-  peering: ReturnType<typeof createPeering>,
-) {
-  const all = logParties(agreement);
-  const self = all.find((party) => party.gateway === settings.gateway.name)!;
-  const signers = ownSigners(keys, self.origin);
-  const publisher = createPublisher({
-    journal,
-    self,
-    others: all.filter((party) => party !== self),
-    ...signers,
-    quorum: quorum(agreement.members.length),
-    ask: (gateway, body) => peering.request(gateway, ADD_CHECKPOINT, new TextEncoder().encode(body)),
-    connected: (gateway) => peering.connected(gateway),
-    report: log('witnessing'),
-  });
-  const witness = createWitness({
-    journal,
-    cosigner: signers.cosigner,
-    verifiersOf: (origin) => {
-      const party = all.find((candidate) => candidate.origin === origin);
-      return party && [party.log];
-    },
-    log: log('witnessing'),
-  });
-  const witnessing = createWitnessing({
-    journal,
-    publisher,
-    witness,
-    intervalMs: agreement.terms.log.checkpointInterval,
-    log: log('witnessing'),
-  });
-  return { publisher, witness, witnessing };
 }
 
 /** The agreement's hash goes into the log once for every agreement. */
@@ -327,28 +348,4 @@ function openBuses({ simulation }: GatewaySettings): BusAccess {
 async function openSensor(stream: StreamSettings, buses: BusAccess) {
   // The configuration has been judged with this very catalogue.
   return catalogue[stream.driver]!.open(stream.settings, buses);
-}
-
-/** The journal's samples as telemetry wants them: entries of other kinds are passed over. */
-function samplesOf(journal: Journal): SampleSource {
-  let reader = createJournalReader(journal, 'telemetry');
-  return {
-    async next(limit, signal) {
-      while (!signal.aborted) {
-        const entries = await reader.next(limit, signal);
-        const samples = entries.flatMap(({ bytes, after }) => {
-          const { payload } = parseSign1(bytes);
-          if (kindOf(payload) !== KIND.sample) return [];
-          const { machine, stream } = decodeSample(payload);
-          return [{ machine, stream, bytes, position: after }];
-        });
-        if (samples.length > 0) return samples;
-      }
-      return [];
-    },
-    commit: (position) => reader.commit(position as Position),
-    async rewind() {
-      reader = createJournalReader(journal, 'telemetry');
-    },
-  };
 }

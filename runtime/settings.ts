@@ -5,6 +5,8 @@ import { machineSettings } from './services/acquisition/settings.ts';
 import { peeringSettings } from './services/peering/settings.ts';
 import { telemetrySettings } from './services/telemetry/settings.ts';
 import { trainingSettings } from './services/training/settings.ts';
+import { mirrorSettings } from './services/witnessing/mirror-settings.ts';
+import { publicSettings, witnessingSettings } from './services/witnessing/settings.ts';
 import { journalSettings } from './state/journal/settings.ts';
 import { duration, filePath, name } from './state/settings/units.ts';
 
@@ -45,6 +47,9 @@ export const gatewaySettings = z
     peering: peeringSettings,
     telemetry: telemetrySettings.prefault({}),
     training: trainingSettings.prefault({}),
+    public: publicSettings.prefault({}),
+    witnessing: witnessingSettings.prefault({}),
+    mirror: mirrorSettings,
     simulation: simulation.optional(),
     machine: z
       .array(machineSettings(Object.values(catalogue)))
@@ -52,8 +57,18 @@ export const gatewaySettings = z
       .default([]),
   })
   .superRefine((settings, context) => {
+    const publishes = settings.telemetry.url !== undefined || settings.telemetry.embedded !== undefined;
     for (const [index, machine] of settings.machine.entries()) {
       for (const [inner, stream] of machine.stream.entries()) {
+        if (stream.whenFull === 'drop-published' && !publishes) {
+          context.addIssue({
+            code: 'custom',
+            path: ['machine', index, 'stream', inner, 'whenFull'],
+            message:
+              'nothing is ever published without telemetry, so a full journal would stop this stream for good: ' +
+              'give [telemetry] a url, add [telemetry.embedded], or write "drop-oldest" or "stop"',
+          });
+        }
         if (settings.simulation || !usesSimulation(stream.settings)) continue;
         context.addIssue({
           code: 'custom',

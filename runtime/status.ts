@@ -1,13 +1,13 @@
 /** Everything an operator may want to know of a running gateway, as plain data. */
+import type { LogRooms } from './log-rooms.ts';
 import type { Acquisition } from './services/acquisition/acquisition.ts';
 import type { Federation } from './services/federation/federation.ts';
 import type { Peering } from './services/peering/peering.ts';
 import type { Telemetry } from './services/telemetry/telemetry.ts';
 import type { Dataset } from './services/training/dataset.ts';
 import type { Predictor } from './services/training/prediction.ts';
-import type { Publisher } from './services/witnessing/publisher.ts';
-import type { Witness } from './services/witnessing/witness.ts';
 import type { GatewaySettings } from './settings.ts';
+import type { Standing } from './standing.ts';
 import type { Agreement } from './state/agreement/agreement.ts';
 import type { Journal } from './state/journal/journal.ts';
 import type { Ledger } from './state/ledger/ledger.ts';
@@ -30,8 +30,8 @@ export interface Rooms {
   readonly telemetry: Telemetry;
   readonly peering: Peering;
   readonly federation: Federation;
-  readonly publisher: Publisher;
-  readonly witness: Witness;
+  readonly logRooms: LogRooms;
+  readonly standing: Standing;
 }
 
 /** A function that looks at all rooms. */
@@ -47,8 +47,8 @@ export function statusOf(rooms: Rooms) {
     telemetry,
     peering,
     federation,
-    publisher,
-    witness,
+    logRooms: { publisher, witness, exchange, outside },
+    standing,
   } = rooms;
   const { gateway } = options.settings;
   const { terms } = options.agreement;
@@ -66,7 +66,7 @@ export function statusOf(rooms: Rooms) {
       pid: process.pid,
       uptimeSeconds: Math.round((Date.now() - started) / 1000),
       memoryBytes: process.memoryUsage.rss(),
-      journal: { ...journal.state(), trouble: journal.trouble() ?? null, incarnation: recorder.incarnation },
+      journal: journalStatus(journal, recorder),
       acquisition: {
         signed: recorder.signed(),
         settled: acquisition.settled(),
@@ -75,6 +75,9 @@ export function statusOf(rooms: Rooms) {
       log,
       witness: { ...witnessed, heads: Object.fromEntries(witness.heads()) },
       signaturesVerified: dataset.counts().verified + witnessed.checked + log.cosignatures,
+      exchange: exchange.status(),
+      standing: standing.status(),
+      outside: outside.status(),
       peers: peering.status(),
       refusedConnections: peering.refused(),
       federation: federation.status(),
@@ -92,5 +95,22 @@ export function statusOf(rooms: Rooms) {
       telemetry: telemetry.status(),
       predictions: predictor.latest().slice(0, 20),
     };
+  };
+}
+
+function journalStatus(journal: Journal, recorder: Recorder) {
+  const { blocks, first, bytes, entries, droppedUnread, lost } = journal.state();
+  return {
+    blocks,
+    first,
+    bytes,
+    diskBytes: journal.diskBytes(),
+    entries,
+    droppedUnread,
+    lostBlocks: lost.reduce((sum, [from, to]) => sum + to - from, 0),
+    trouble: journal.trouble() ?? null,
+    damage: journal.damage() ?? null,
+    givenUp: recorder.lost(),
+    incarnation: recorder.incarnation,
   };
 }

@@ -21,7 +21,7 @@ const MAX_FILE = 16 * 1024 * 1024;
 const cardSchema = z.object({
   member: z.string(),
   name: z.string(),
-  address: z.string(),
+  address: z.string().optional(),
   identity: z.string(),
   endorsement: z.string(),
   memberKey: z.string(),
@@ -73,6 +73,14 @@ export const agreementDraft = defineCommand({
       about: 'data sheet of the machines: a file, or simulated-machine, cmapss or cmapss-six-conditions',
     },
     stream: { kind: 'text', value: 'NAME', default: 'monitor', about: 'the stream that is learned from' },
+    padding: {
+      kind: 'number',
+      value: 'N',
+      default: 0,
+      whole: true,
+      least: 0,
+      about: 'logs grow in steps of N blocks at every checkpoint, whatever was recorded; 0: as it comes',
+    },
     preset: {
       kind: 'text',
       value: 'NAME',
@@ -125,6 +133,7 @@ export const agreementDraft = defineCommand({
       delta: 1e-5,
       rounds: options.rounds,
       checkpointIntervalMs: 10_000,
+      padding: options.padding,
       intervalMs: 60_000,
     });
     const text = draftAgreement(

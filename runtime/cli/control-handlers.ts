@@ -3,8 +3,11 @@ import { z } from 'zod';
 import { toHex } from '../core/encoding/base64.ts';
 import type { Gateway } from '../gateway.ts';
 import type { ControlHandler } from '../services/control/server.ts';
+import type { Agreement } from '../state/agreement/agreement.ts';
 import { MAINTENANCE_TYPES } from '../state/maintenance/entry.ts';
 import { didYouMean } from '../state/settings/suggest.ts';
+import { exportHandlers } from './export/handlers.ts';
+import { keysHandlers } from './keys/handlers.ts';
 
 const maintenanceRequest = z.strictObject({
   machine: z.string().min(1).max(64),
@@ -12,8 +15,13 @@ const maintenanceRequest = z.strictObject({
   note: z.string().max(4096),
 });
 
-export function controlHandlers(gateway: Gateway): Readonly<Record<string, ControlHandler>> {
+export function controlHandlers(
+  gateway: Gateway,
+  agreement: Agreement,
+): Readonly<Record<string, ControlHandler>> {
   return {
+    ...keysHandlers(agreement, gateway.roster),
+    ...exportHandlers(gateway, agreement),
     status: async () => gateway.status(),
     model: async () => gateway.model(),
     maintenance: async (given) => {

@@ -23,7 +23,11 @@ export const init = defineCommand({
     directory: { kind: 'text', value: 'DIR', required: true, about: 'where keys and journal are kept' },
     member: { kind: 'text', value: 'NAME', required: true, about: 'the company' },
     name: { kind: 'text', value: 'NAME', required: true, about: 'the gateway' },
-    address: { kind: 'text', value: 'HOST:PORT', required: true, about: 'where its peers reach it' },
+    address: {
+      kind: 'text',
+      value: 'HOST:PORT',
+      about: 'where its peers reach it; leave it out when it may only dial out',
+    },
     'member-key': {
       kind: 'text',
       value: 'FILE',
@@ -36,7 +40,7 @@ export const init = defineCommand({
   ],
   async run({ options, json }, io) {
     const directory = resolve(options.directory);
-    if (!parseHostPort(options.address))
+    if (options.address !== undefined && !parseHostPort(options.address))
       throw problem(`${options.address} is not host:port`, { exitCode: 2 });
     await createGateway(directory, options.member, options.name);
     const key = await memberKey(options['member-key']);

@@ -34,6 +34,16 @@ runProgram(
         load: async () => (await import('./verify.ts')).verify,
       },
       {
+        name: 'export',
+        summary: 'hand out samples with what proves them',
+        load: async () => (await import('./export.ts')).exportCommand,
+      },
+      {
+        name: 'recover',
+        summary: 'bring a restored directory up to what was published',
+        load: async () => (await import('./recover.ts')).recover,
+      },
+      {
         name: 'init',
         summary: 'make a gateway: its directory, keys and card',
         load: async () => (await import('./init.ts')).init,
@@ -52,6 +62,26 @@ runProgram(
         name: 'agreement show',
         summary: 'check an agreement and say who has signed it',
         load: async () => (await import('./agreement.ts')).agreementShow,
+      },
+      {
+        name: 'keys list',
+        summary: 'show which keys gateways have and had',
+        load: async () => (await import('./keys.ts')).keysList,
+      },
+      {
+        name: 'keys rotate',
+        summary: 'give a gateway that does not run new keys',
+        load: async () => (await import('./keys.ts')).keysRotate,
+      },
+      {
+        name: 'keys revoke',
+        summary: 'say that a key counts no more',
+        load: async () => (await import('./keys.ts')).keysRevoke,
+      },
+      {
+        name: 'keys accept',
+        summary: 'take in what others say of their keys',
+        load: async () => (await import('./keys.ts')).keysAccept,
       },
       {
         name: 'maintenance add',

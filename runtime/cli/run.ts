@@ -1,7 +1,10 @@
-import { openGateway } from '../gateway.ts';
+import { type Gateway, openGateway } from '../gateway.ts';
+import type { GatewayOptions } from '../gateway-options.ts';
 import { createLog } from '../log.ts';
+import { isCannotRecover, recoverDirectory } from '../recover.ts';
 import { createControl } from '../services/control/server.ts';
 import { createNotifier } from '../services/health/notify.ts';
+import { isBehind } from '../standing.ts';
 import { loadGatewayKeys } from '../state/provenance/keys.ts';
 import { controlHandlers } from './control-handlers.ts';
 import { projectVersion, trainerModule } from './project.ts';
@@ -12,6 +15,8 @@ import { problem } from './terminal/problem.ts';
 
 /** A stop that takes longer than this is a fault; what is acknowledged is durable all the same. */
 const STOP_LIMIT_MS = 4500;
+/** How long peers are waited for that may have the rest of the log. */
+const RECOVER_LIMIT_MS = 8000;
 
 export const run = defineCommand({
   name: 'run',
@@ -42,7 +47,9 @@ export const run = defineCommand({
     }
     const log = createLog((line) => io.stderr.write(line));
     const report = log('gateway');
-    const gateway = await openGateway({
+    // From here on a signal is obeyed after the start, not in the middle of it.
+    const stopped = stopSignal(options['with-parent']);
+    const gateway = await startGateway({
       settings,
       agreement,
       keys,
@@ -50,10 +57,7 @@ export const run = defineCommand({
       version: projectVersion(),
       log,
     });
-    // From here on a signal is obeyed after the start, not in the middle of it.
-    const stopped = stopSignal(options['with-parent']);
-    await gateway.start();
-    const control = createControl(settings.gateway.socket!, controlHandlers(gateway));
+    const control = createControl(settings.gateway.socket!, controlHandlers(gateway, agreement));
     const notifier = createNotifier({
       env: io.env,
       progress: () => gateway.status().journal.entries,
@@ -85,6 +89,32 @@ export const run = defineCommand({
     return 0;
   },
 });
+
+/** Starts the gateway; one whose directory is older than what was published is recovered first, once. */
+async function startGateway(options: GatewayOptions): Promise<Gateway> {
+  try {
+    return await openAndStart(options);
+  } catch (error) {
+    if (!isBehind(error)) throw error;
+    const report = options.log('recovery');
+    report('warn', `this directory is older than what was published: ${error.message}`);
+    report('warn', 'nothing is recorded until the rest of the log is taken over from its mirrors');
+    const tell = (line: string) => report('info', line);
+    await recoverDirectory({ ...options, tell, limitMs: RECOVER_LIMIT_MS }).catch((failure: Error) => {
+      const { directory } = options.settings.gateway;
+      throw isCannotRecover(failure)
+        ? problem(failure.message, { where: directory, todo: failure.todo, cause: failure })
+        : failure;
+    });
+    return openAndStart(options);
+  }
+}
+
+async function openAndStart(options: GatewayOptions): Promise<Gateway> {
+  const gateway = await openGateway(options);
+  await gateway.start();
+  return gateway;
+}
 
 /** Resolves with why the daemon is to stop. */
 function stopSignal(withParent: boolean): Promise<string> {

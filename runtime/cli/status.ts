@@ -55,6 +55,21 @@ function describe(given: GatewayStatus): readonly string[] {
       'log',
       `${log.published} published, final up to ${log.finalSize}; ${log.cosigners.length} of ${log.quorum} members have cosigned the newest`,
     ],
+    ...(given.standing.behind
+      ? [
+          [
+            'BEHIND',
+            `${given.standing.behind}; no checkpoint is signed: stop the gateway and run kosmos recover`,
+          ],
+        ]
+      : given.standing.doubt
+        ? [
+            [
+              'doubt',
+              `${given.standing.doubt}; nothing is cosigned, no checkpoint signed, no round taken part in`,
+            ],
+          ]
+        : []),
     [
       'rounds',
       `model ${federation.version} of ${federation.plannedRounds}, ${federation.waiting ? `waiting: ${federation.waiting}` : federation.phase}`,

@@ -28,7 +28,7 @@ export function draftAgreement(terms: DraftTerms, sheet: DataSheet, members: rea
   const { federation, log, privacy } = terms;
   const parts = [
     table('', { consortium: terms.consortium, epoch: terms.epoch }),
-    table('log', { checkpointInterval: formatDuration(log.checkpointInterval) }),
+    table('log', { checkpointInterval: formatDuration(log.checkpointInterval), padding: log.padding }),
     table('learning', terms.learning),
     table('training', terms.training),
     ...(privacy ? [table('privacy', privacy)] : []),

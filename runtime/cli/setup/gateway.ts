@@ -10,7 +10,8 @@ import { createGatewayKeys, keyPath, loadGatewayKeys } from '../../state/provena
 export interface GatewayCard {
   readonly member: string;
   readonly name: string;
-  readonly address: string;
+  /** Absent when it may only dial out. */
+  readonly address?: string | undefined;
   readonly identity: string;
   readonly endorsement: string;
 }
@@ -35,13 +36,13 @@ export async function cardOf(
   directory: string,
   member: string,
   name: string,
-  address: string,
+  address: string | undefined,
 ): Promise<GatewayCard> {
   const keys = await loadGatewayKeys(directory);
   return {
     member,
     name,
-    address,
+    ...(address === undefined ? {} : { address }),
     identity: toBase64(keys.identity.publicKey),
     endorsement: toBase64(endorse(keys, member, name, Date.now())),
   };

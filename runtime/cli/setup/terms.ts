@@ -23,6 +23,8 @@ export interface TermsRequest {
   /** The preset's when undefined. */
   readonly rounds: number | undefined;
   readonly checkpointIntervalMs: number;
+  /** Leaves by which logs grow in one step; as it comes when undefined. */
+  readonly padding?: number;
   readonly intervalMs: number;
 }
 
@@ -42,7 +44,7 @@ export function draftTerms(request: TermsRequest): DraftTerms {
   return {
     consortium: request.consortium,
     epoch: 1,
-    log: { checkpointInterval: request.checkpointIntervalMs },
+    log: { checkpointInterval: request.checkpointIntervalMs, padding: request.padding ?? 0 },
     learning: {
       stream: request.stream,
       window,
