@@ -67,6 +67,8 @@ export interface ConsortiumOptions {
   readonly epsilon?: number | 'off';
   readonly rounds?: number;
   readonly commitInterval?: string;
+  /** Logs grow in steps of so many blocks. */
+  readonly padding?: number;
   /** The [telemetry] part of gateway number `index`, without the header. */
   readonly telemetry?: (index: number) => string;
   /** More lines at the end of the configuration of gateway number `index`. */
@@ -133,6 +135,7 @@ function quickTerms(options: ConsortiumOptions, preset: LearningPreset) {
     delta: 1e-5,
     rounds: options.rounds ?? 500,
     checkpointIntervalMs: 300,
+    padding: options.padding ?? 0,
     intervalMs: 200,
   });
   return {

@@ -3,25 +3,39 @@ import assert from 'node:assert/strict';
 import { readdir, readFile, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { toHex } from '../../runtime/core/encoding/base64.ts';
-import { parseSign1 } from '../../runtime/core/encoding/cose.ts';
 import { kindOf } from '../../runtime/core/encoding/kind.ts';
-import { decodeBlock } from '../../runtime/core/log/block.ts';
+import { readEntry } from '../../runtime/core/log/block.ts';
 import { parseNote } from '../../runtime/core/log/note.ts';
+import { type BlockRecord, decodeBlockRecord } from '../../runtime/state/journal/block-record.ts';
 import { keys, unordered } from '../../runtime/state/journal/keys.ts';
 import type { Store } from '../../runtime/state/journal/store.ts';
 
-export interface Found {
+/** A block as it lies in the store. */
+export interface StoredBlock {
+  readonly key: string;
   readonly block: number;
+  readonly record: BlockRecord;
+}
+
+export interface Found extends StoredBlock {
   readonly position: number;
-  readonly entries: readonly Uint8Array[];
+}
+
+/** Every block of the store, in order. */
+export async function blocksOf(store: Store): Promise<readonly StoredBlock[]> {
+  const blocks: StoredBlock[] = [];
+  for await (const [key, bytes] of store.entries(keys.blocks)) {
+    blocks.push({ key, block: unordered(key.slice(-14)), record: decodeBlockRecord(bytes) });
+  }
+  return blocks.sort((a, b) => a.block - b.block);
 }
 
 /** The first entry of the kind in block `from` or later. */
 export async function entryOf(store: Store, kind: number, from = 0): Promise<Found> {
-  for await (const [key, bytes] of store.entries({ ...keys.blocks, from: keys.block(from) })) {
-    const entries = decodeBlock(bytes);
-    const position = entries.findIndex((entry) => kindOf(parseSign1(entry).payload) === kind);
-    if (position >= 0) return { block: unordered(key.slice('block/'.length)), position, entries };
+  for (const stored of await blocksOf(store)) {
+    const { entries } = stored.record;
+    const position = entries.findIndex((entry) => kindOf(readEntry(entry).payload) === kind);
+    if (stored.block >= from && position >= 0) return { ...stored, position };
   }
   throw new Error(`no entry of kind ${kind}`);
 }

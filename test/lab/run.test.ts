@@ -3,11 +3,11 @@ import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
 import { connectAsync } from 'mqtt';
-import { parseSign1 } from '../../runtime/core/encoding/cose.ts';
 import { KIND, kindOf } from '../../runtime/core/encoding/kind.ts';
 import { decodeSample } from '../../runtime/core/encoding/sample.ts';
-import { decodeBlock } from '../../runtime/core/log/block.ts';
+import { readEntry } from '../../runtime/core/log/block.ts';
 import { createEmbeddedBroker } from '../../runtime/services/telemetry/embedded.ts';
+import { decodeBlockRecord } from '../../runtime/state/journal/block-record.ts';
 import { keys } from '../../runtime/state/journal/keys.ts';
 import { openStore } from '../../runtime/state/journal/store.ts';
 import { type Consortium, type ConsortiumOptions, createConsortium } from './consortium.ts';
@@ -21,7 +21,7 @@ async function consortium(t: TestContext, options: ConsortiumOptions): Promise<C
 
 /** "machine/stream/incarnation/sequence" of a signed sample, or undefined for another entry. */
 function sampleName(bytes: Uint8Array): string | undefined {
-  const { payload } = parseSign1(bytes);
+  const { payload } = readEntry(bytes);
   if (kindOf(payload) !== KIND.sample) return undefined;
   const { machine, stream, incarnation, sequence } = decodeSample(payload);
   return `${machine}/${stream}/${incarnation}/${sequence}`;
@@ -33,7 +33,7 @@ async function storedSamples(directory: string): Promise<ReadonlyMap<string, Uin
   const samples = new Map<string, Uint8Array>();
   try {
     for await (const [, block] of store.entries(keys.blocks)) {
-      for (const bytes of decodeBlock(block)) {
+      for (const bytes of decodeBlockRecord(block).entries) {
         const name = sampleName(bytes);
         if (name === undefined) continue;
         assert.ok(!samples.has(name), `${name} was given twice`);

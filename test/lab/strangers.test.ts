@@ -47,9 +47,9 @@ async function dial(t: TestContext, directory: string) {
     readFile(certificatePath(directory), 'utf8'),
   ]);
   const connection = openConnection(
-    { name: gateway.name, host, port, tlsKey: endorsement.publicKeys.tls },
+    { name: gateway.name, host, port, tlsKeys: () => [endorsement.publicKeys.tls] },
     {
-      context: createSecureContext({ key, cert, minVersion: 'TLSv1.3' }),
+      context: () => createSecureContext({ key, cert, minVersion: 'TLSv1.3' }),
       requestLimitMs: 5000,
       maxMessageBytes: 65_536,
       log: () => undefined,

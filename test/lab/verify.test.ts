@@ -4,14 +4,29 @@ import { join } from 'node:path';
 import { after, before, test } from 'node:test';
 import { createSigner } from '#ed25519';
 import { KIND } from '../../runtime/core/encoding/kind.ts';
-import { decodeBlock, encodeBlock } from '../../runtime/core/log/block.ts';
+import { encodeOpening, openingOf } from '../../runtime/core/log/block.ts';
+import { decodeBundle } from '../../runtime/core/log/bundle.ts';
 import { cosign, createCosigner } from '../../runtime/core/log/cosignature.ts';
+import { leafHash } from '../../runtime/core/log/hash.ts';
 import { addSignatures, formatNote, parseNote } from '../../runtime/core/log/note.ts';
+import { createFrontier } from '../../runtime/core/log/tree.ts';
+import { encodeBlockRecord } from '../../runtime/state/journal/block-record.ts';
 import { keys } from '../../runtime/state/journal/keys.ts';
-import { decodeState, encodeState } from '../../runtime/state/journal/state.ts';
+import { RETENTIONS } from '../../runtime/state/journal/retention.ts';
+import { decodeState, encodeState, stateOf } from '../../runtime/state/journal/state.ts';
 import { openStore, type Store } from '../../runtime/state/journal/store.ts';
 import { type Consortium, createConsortium, type LabGateway } from './consortium.ts';
-import { entryOf, flipped, flipRaw, must, newestCosigned, put, withLineChanged, withText } from './damage.ts';
+import {
+  blocksOf,
+  entryOf,
+  flipped,
+  flipRaw,
+  must,
+  newestCosigned,
+  put,
+  withLineChanged,
+  withText,
+} from './damage.ts';
 import { type Ended, kosmos, until } from './program.ts';
 
 let three: Consortium;
@@ -88,13 +103,24 @@ test('what was written verifies, in every directory, as text and as JSON', async
 test('one byte of a stored sample, of its payload or its signature', async () => {
   for (const fromEnd of [1, 64, 75]) {
     await changed(async (store) => {
-      const { block, position, entries } = await entryOf(store, KIND.sample, 20);
-      const sample = entries[position]!;
-      const bytes = encodeBlock(entries.with(position, flipped(sample, sample.length - fromEnd)));
-      await put(store, keys.block(block), bytes);
-      return new RegExp(`entry ${position} of block ${block}: its signature does not verify`);
+      const { key, block, position, record } = await entryOf(store, KIND.sample, 20);
+      const sample = record.entries[position]!;
+      const entries = record.entries.with(position, flipped(sample, sample.length - fromEnd));
+      await put(store, key, encodeBlockRecord({ ...record, entries }));
+      return new RegExp(`block ${block}: its entries are not those that the log holds`);
     });
   }
+});
+
+test('a sample changed and its block sealed anew', async () => {
+  await changed(async (store) => {
+    const { key, block, position, record } = await entryOf(store, KIND.sample, 20);
+    const sample = record.entries[position]!;
+    const entries = record.entries.with(position, flipped(sample, sample.length - 75));
+    const opening = encodeOpening(openingOf(entries, new Uint8Array(32)));
+    await put(store, key, encodeBlockRecord({ opening, entries }));
+    return new RegExp(`block ${block} is not the one that the log holds`);
+  });
 });
 
 test('a checkpoint: its size, its root, its signature', async () => {
@@ -184,53 +210,76 @@ test('a cosignature of another checkpoint, and those of strangers', async () => 
 
 test('a block that is gone, two that are swapped, one that is there twice, an entry taken out', async () => {
   await changed(async (store) => {
-    await store.write([{ type: 'del', key: keys.block(30) }]);
-    return /block 30 is absent/;
+    const { key, block } = (await blocksOf(store))[30]!;
+    await store.write([{ type: 'del', key }]);
+    return new RegExp(`block ${block} is absent`);
   });
   await changed(async (store) => {
-    const [one, other] = [await must(store, keys.block(40)), await must(store, keys.block(41))];
-    await put(store, keys.block(40), other);
-    await put(store, keys.block(41), one);
-    return /of block 4[01]: .*number \d+ where \d+ must be|leaf hash 40|tile 0\/0/;
+    const [one, other] = (await blocksOf(store)).slice(40);
+    await put(store, one!.key, encodeBlockRecord(other!.record));
+    await put(store, other!.key, encodeBlockRecord(one!.record));
+    return new RegExp(`block ${one!.block} is not the one that the log holds`);
   });
   await changed(async (store) => {
-    await put(store, keys.block(51), await must(store, keys.block(50)));
-    return /entry 0 of block 51: .*number \d+ where \d+ must be/;
+    const [one, other] = (await blocksOf(store)).slice(50);
+    await put(store, other!.key, encodeBlockRecord(one!.record));
+    return new RegExp(`block ${other!.block} is not the one that the log holds`);
   });
   await changed(async (store) => {
-    const { block, position, entries } = await entryOf(store, KIND.sample, 60);
-    await put(store, keys.block(block), encodeBlock(entries.toSpliced(position, 1)));
-    return /of block \d+: .*number \d+ where \d+ must be|checkpoint of size \d+: its root is not that of the blocks|tile 0\/0|the journal counts/;
+    const { block, record } = (await blocksOf(store))[55]!;
+    for (const rule of RETENTIONS) await put(store, keys.block(rule, block), encodeBlockRecord(record));
+    return new RegExp(`block ${block} is there twice`);
+  });
+  await changed(async (store) => {
+    const { key, block, position, record } = await entryOf(store, KIND.sample, 60);
+    const entries = record.entries.toSpliced(position, 1);
+    await put(store, key, encodeBlockRecord({ ...record, entries }));
+    return new RegExp(`block ${block}: its entries are not those that the log holds`);
   });
 });
 
-test('the newest block cut off, its leaf and the count with it: a checkpoint knows better', async () => {
+test('the newest blocks cut off, the right edge and the counts with them: a checkpoint knows better', async () => {
   await changed(async (store) => {
     const state = decodeState(await must(store, keys.state));
     const { size } = await newestCosigned(store);
-    const dropped = state.blocks - size + 1;
-    const lost = await Promise.all(
-      Array.from({ length: dropped }, (_, back) => must(store, keys.block(state.blocks - 1 - back))),
-    );
-    const entries = lost.reduce((sum, block) => sum + decodeBlock(block).length, 0);
-    await put(
-      store,
-      keys.state,
-      encodeState({ ...state, blocks: state.blocks - dropped, entries: state.entries - entries }),
-    );
+    const frontier = createFrontier();
+    for await (const [, bytes] of store.entries({ from: keys.log.bundle(0), to: keys.log.bundle(1) })) {
+      for (const data of decodeBundle(bytes, 256)) frontier.append(leafHash(data));
+    }
+    for (let index = 256; index < size - 1; index++)
+      frontier.append(leafHash(await must(store, keys.log.leaf(index))));
+    assert.equal(frontier.size, size - 1);
+    const cut = (await blocksOf(store)).filter(({ block }) => block >= size - 1);
+    const entries = cut.reduce((sum, { record }) => sum + record.entries.length, 0);
+    const { held, droppedUnread, lost } = state;
+    const before = stateOf({ frontier, held, droppedUnread, lost, entries: state.entries - entries });
+    await put(store, keys.state, encodeState(before));
     return /checkpoint of size \d+: the journal holds only \d+ blocks/;
   });
 });
 
-test('a hash of the tree, in a full tile and in the row that is not full yet', async () => {
+test('a hash of the tree, a leaf in a full bundle, one behind it, the right edge', async () => {
   await changed(async (store) => {
-    await put(store, keys.tile(0, 0), flipped(await must(store, keys.tile(0, 0)), 1000));
-    return /tile 0\/0 is not made of the blocks' hashes/;
+    const key = keys.log.tile(0, 0);
+    await put(store, key, flipped(await must(store, key), 1000));
+    return /tile 0\/0 is not made of the hashes below it/;
+  });
+  await changed(async (store) => {
+    const key = keys.log.bundle(0);
+    await put(store, key, flipped(await must(store, key), 38 * 7 + 37));
+    return /block 7 is not the one that the log holds/;
   });
   await changed(async (store) => {
     const { blocks } = decodeState(await must(store, keys.state));
-    await put(store, keys.leaf(blocks - 1), flipped(await must(store, keys.leaf(blocks - 1)), 0));
-    return new RegExp(`leaf hash ${blocks - 1} `);
+    const key = keys.log.leaf(blocks - 1);
+    await put(store, key, flipped(await must(store, key), 20));
+    return new RegExp(`block ${blocks - 1} is not the one that the log holds`);
+  });
+  await changed(async (store) => {
+    const state = decodeState(await must(store, keys.state));
+    const hashes = state.frontier.hashes.with(0, flipped(state.frontier.hashes[0]!, 3));
+    await put(store, keys.state, encodeState({ ...state, frontier: { ...state.frontier, hashes } }));
+    return /the right edge of the log is not that of the blocks/;
   });
 });
 
@@ -270,8 +319,8 @@ async function wantedBytes(): Promise<ReadonlyMap<string, Uint8Array>> {
     const { note } = await newestCosigned(store);
     const cosignature = /borealis-1\/witness (.*)/.exec(note)![1]!;
     return new Map([
-      ['an early sample', early.entries[early.position]!.slice(-40)],
-      ['a late sample', late.entries[late.position]!.slice(-40)],
+      ['an early sample', (await must(store, early.key)).slice(-40)],
+      ['a late sample', (await must(store, late.key)).slice(-40)],
       ['a checkpoint', new TextEncoder().encode(note.split('\n')[2]!.slice(0, 30))],
       ['a cosignature', new TextEncoder().encode(cosignature.slice(30, 60))],
     ]);
@@ -300,8 +349,8 @@ test('one byte in the files themselves: in a table', async () => {
     await assertBroken(
       copy,
       what.endsWith('sample')
-        ? /journal record block\/[0-9a-f]+ is damaged/
-        : /journal record section\/checkpoint\/[0-9a-f]+ is damaged/,
+        ? /table .*\.ldb is damaged|journal record block\/[a-z]\/[0-9a-f]+ is damaged/
+        : /table .*\.ldb is damaged|journal record section\/checkpoint\/[0-9a-f]+ is damaged/,
     );
   }
 });
