@@ -21,6 +21,8 @@ export interface Bench {
   readonly unit: string;
   /** What `ratio` is held against. */
   readonly against: string;
+  /** Takes so long that it runs only when it is named. */
+  readonly slow?: boolean;
   run(): Promise<Measured>;
 }
 

@@ -4,7 +4,7 @@ import { BENCHES } from './registry.ts';
 
 const USAGE = `npm run bench -- [--json] [--list] [--only NAME]...
   --json        one object a line: name, value, unit, against, ratio, sides (min, median, max)
-  --only NAME   this measurement alone; may be given more than once
+  --only NAME   this measurement alone; may be given more than once; what takes an hour runs only so
   --list        names and units, nothing is measured`;
 
 function round(value: number): number {
@@ -88,7 +88,9 @@ async function main(): Promise<number> {
   }
   const { only } = values;
   return runAll(
-    only === undefined ? BENCHES : BENCHES.filter(({ name }) => only.includes(name)),
+    only === undefined
+      ? BENCHES.filter(({ slow }) => !slow)
+      : BENCHES.filter(({ name }) => only.includes(name)),
     values.json,
   );
 }

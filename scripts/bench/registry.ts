@@ -1,7 +1,25 @@
+import { deviceWrites } from './device-writes.ts';
 import { ed25519Sign } from './ed25519-sign.ts';
 import { fd001, fd001Private } from './fd001.ts';
 import type { Bench } from './harness.ts';
 import { idleMemory } from './idle-memory.ts';
+import { logAppend, logGrowth, logOpen } from './log.ts';
+import { proofVerify } from './proof-verify.ts';
+import { acknowledgement, sampleBlock, sampleSigned, writeAmplification } from './samples.ts';
 
 /** Every measurement, in the order in which they are made. */
-export const BENCHES: readonly Bench[] = [ed25519Sign, idleMemory, fd001, fd001Private];
+export const BENCHES: readonly Bench[] = [
+  ed25519Sign,
+  sampleSigned,
+  sampleBlock,
+  acknowledgement,
+  writeAmplification,
+  proofVerify,
+  deviceWrites,
+  logAppend,
+  logGrowth,
+  logOpen,
+  idleMemory,
+  fd001,
+  fd001Private,
+];
