@@ -4,9 +4,10 @@ import { join } from 'node:path';
 import { quorum } from './core/log/policy.ts';
 import type { GatewayOptions } from './gateway-options.ts';
 import type { Peering } from './services/peering/peering.ts';
+import { mirrorsOf } from './services/witnessing/assignment.ts';
 import { createExchange } from './services/witnessing/exchange.ts';
 import { foreignFault, foreignLogs } from './services/witnessing/foreign.ts';
-import { logParties, ownSigners } from './services/witnessing/names.ts';
+import { type LogParty, logParties, ownSigners } from './services/witnessing/names.ts';
 import { createOutside } from './services/witnessing/outside.ts';
 import { createPublisher } from './services/witnessing/publisher.ts';
 import { createWitness } from './services/witnessing/witness.ts';
@@ -89,13 +90,14 @@ export function createLogRooms(
     self: name,
     newest: () => publisher.newest(),
     witnessed: (origin) => witness.newest(origin),
+    held: (origin) => witness.held(origin),
     request: (peer, path, body, limitMs, maxBytes) => peering.request(peer, path, body, limitMs, maxBytes),
     connected: (peer) => peering.connected(peer),
     async save(file, text) {
       await mkdir(join(directory, 'evidence'), { recursive: true });
       await replaceFile(join(directory, 'evidence', file), text);
     },
-    settings: settings.mirror,
+    settings: { ...settings.mirror, maxBytes: mirrorBytes(settings, agreement, parties, name) },
     report,
   });
   const witnessing = createWitnessing({
@@ -119,3 +121,14 @@ export function createLogRooms(
 }
 
 export type LogRooms = ReturnType<typeof createLogRooms>;
+
+/** Mirrors of others' logs never take more than a quarter of the disk together: the rest is for what is recorded here. */
+function mirrorBytes(
+  { mirror, journal }: GatewayOptions['settings'],
+  agreement: GatewayOptions['agreement'],
+  parties: readonly LogParty[],
+  name: string,
+): number {
+  const mirrored = parties.filter((party) => mirrorsOf(agreement.hash, parties, party).includes(name)).length;
+  return Math.min(mirror.maxBytes, Math.floor(journal.maxDiskBytes / (4 * Math.max(1, mirrored))));
+}

@@ -41,7 +41,7 @@ export interface StandingOptions {
   /** The public key that it cosigns with. */
   readonly witnessKey: Uint8Array;
   readonly witness: Pick<Witness, 'restore'>;
-  readonly origins: Pick<Origins, 'examine' | 'settle'>;
+  readonly origins: Pick<Origins, 'examine' | 'settleForGood' | 'status'>;
   /** What peers keep of charges and rounds. */
   readonly deposits: Pick<Deposits, 'learn' | 'settle'>;
   readonly request: (
@@ -151,9 +151,14 @@ export function createStanding(options: StandingOptions): Standing {
   );
   const needed = Math.min(answersForDoubt(membersOf(parties)), membersOf(present));
   const answered = new Set<string>();
+  /** Members that show a head beyond this log's under a revoked key. */
+  const underRevoked = new Set<string>();
   const complaints = new Map<string, string>();
   const asking = new Map<string, Promise<void>>();
-  const heads = new Map<string, RestoredHead>();
+  /** Heads that peers have told of, of all logs. */
+  const heads: RestoredHead[] = [];
+  /** Heads whose log key has been revoked since. */
+  const underOldKeys: { readonly member: string; readonly head: RestoredHead }[] = [];
   let doubt = options.doubt;
   let behind: string | undefined;
   let settling: Promise<void> | undefined;
@@ -174,7 +179,12 @@ export function createStanding(options: StandingOptions): Standing {
   async function ask(peer: LogParty): Promise<void> {
     const { heads: found, silent } = await surveyPeers({ own, parties, ask: request }, [peer]);
     if (silent[0]) throw new Error(silent[0].reason);
-    for (const head of found) behind ??= await judge(head);
+    for (const head of found) {
+      const why = await judge(head);
+      if (why === undefined) continue;
+      if (head.revoked && underRevoked.add(peer.member).size <= faults(membersOf(parties))) continue;
+      behind ??= why;
+    }
     if (doubt) {
       for (const party of others) await learnHead(peer, party);
       await deposits.learn(peer.gateway);
@@ -191,9 +201,15 @@ export function createStanding(options: StandingOptions): Standing {
     const { checkpoint, verified } = openStored(body, of, parties);
     const isLogs = ({ name }: NoteSignature) => name === of.origin;
     const note = formatNote({ text: parseNote(body).text, signatures: verified.filter(isLogs) });
-    await origins.examine(body, peer.gateway);
     const { origin, size, root } = checkpoint;
-    if (size > (heads.get(origin)?.size ?? 0)) heads.set(origin, { origin, size, root, note });
+    const head: RestoredHead = { origin, size, root, note };
+    const isOfKeysInForce = await origins.examine(body, peer.gateway).then(
+      () => true,
+      () => false,
+    );
+    // A peer cannot help it that a log has taken its key back: that must not cost its answer.
+    if (isOfKeysInForce) heads.push(head);
+    else underOldKeys.push({ member: peer.member, head });
   }
 
   function askOnce(peer: LogParty): Promise<void> {
@@ -216,14 +232,30 @@ export function createStanding(options: StandingOptions): Standing {
 
   async function settle(): Promise<void> {
     if (!doubt || behind !== undefined || members() < needed) return;
-    await origins.settle();
+    await origins.settleForGood();
     await deposits.settle();
-    await options.witness.restore([...heads.values()], clearDoubt(journal.section(GATEWAY)));
+    // Only what is known to be of one tree: the rest stays withheld, and freezes its log until somebody links it.
+    const open = new Map(origins.status().map(({ origin, unlinked }) => [origin, unlinked]));
+    const known = [...heads, ...believedUnderOldKeys()]
+      .filter(({ origin, size }) => !open.get(origin)?.includes(size))
+      .sort((a, b) => a.size - b.size);
+    const largest = new Map(known.map((head) => [head.origin, head]));
+    await options.witness.restore([...largest.values()], clearDoubt(journal.section(GATEWAY)));
     log(
       'info',
       `${members()} members have told what they know of this gateway: it cosigns, publishes and trains`,
     );
     doubt = undefined;
+  }
+
+  /** A revoked key may be a thief's: its heads count when more members have told of some than may lie. */
+  function believedUnderOldKeys(): readonly RestoredHead[] {
+    return underOldKeys
+      .filter(({ head }) => {
+        const same = underOldKeys.filter((other) => other.head.origin === head.origin);
+        return new Set(same.map(({ member }) => member)).size > faults(membersOf(parties));
+      })
+      .map(({ head }) => head);
   }
 
   async function round(): Promise<void> {

@@ -6,7 +6,7 @@ import { isListening } from '../services/control/client.ts';
 import { exists, readBoundedBytes, replaceFile } from '../state/files.ts';
 import { loadAgreement, socketIn } from './settings-file.ts';
 import { defineCommand } from './terminal/command.ts';
-import { count } from './terminal/human.ts';
+import { count, plain } from './terminal/human.ts';
 import { type Io, printJson } from './terminal/io.ts';
 import { problem } from './terminal/problem.ts';
 import { createScreen } from './terminal/screen.ts';
@@ -106,7 +106,7 @@ export const verify = defineCommand({
     assertFits(kind, options);
     const report = await check(kind, target, file, options, io);
     if (json) printJson(io, { ok: true, ...report.value });
-    else (options.print ? io.stderr : io.stdout).write(`${report.words.join('\n')}\n`);
+    else (options.print ? io.stderr : io.stdout).write(`${report.words.map(plain).join('\n')}\n`);
     return 0;
   },
 });

@@ -64,7 +64,7 @@ export async function killAgainAndAgain({
       assert.equal(checkpoints.get(size) ?? root, root, `two checkpoints of size ${size}`);
       checkpoints.set(size, root);
     }
-    const journal = await openJournal(data, journalSettings.parse({ maxBytes: '64MB' }));
+    const journal = await openJournal(data, journalSettings.parse({ maxBytes: '2GB' }));
     try {
       await seen.readOn(journal, verify);
       seen.expect(heard.acknowledged);

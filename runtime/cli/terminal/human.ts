@@ -1,6 +1,17 @@
 /** Digits stand in groups with a space between, as in ISO 80000-1; a plain one, which every terminal shows. */
 const GROUP = ' ';
 
+/**
+ * A line for people, whatever somebody else has put into it: control characters, which a terminal would obey, and
+ * those that turn the direction of writing stand as their code.
+ */
+export function plain(line: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: these are what is taken out
+  return line.replace(/[\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]/g, (character) => {
+    return `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`;
+  });
+}
+
 /** A whole number, its digits in groups of three: `12 345 678`. */
 export function count(value: number): string {
   if (!Number.isFinite(value)) return '-';

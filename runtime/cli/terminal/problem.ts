@@ -1,3 +1,4 @@
+import { plain } from './human.ts';
 import type { Environment } from './io.ts';
 
 /** An error with what a person needs: where it is and what to do. */
@@ -96,8 +97,10 @@ function isMistake(error: unknown): boolean {
 /** An error as text for people; with KOSMOS_DEBUG set, the stack and every cause behind it. */
 export function describeError(error: unknown, env: Environment): string {
   const { what, where, todo } = explain(error);
-  const lines = [where === undefined ? what : `${where}: ${what}`];
-  if (todo !== undefined) lines.push(`  ${todo}`);
+  // What a file or a peer says may be quoted in it; its lines stay lines.
+  const safe = (text: string) => text.split('\n').map(plain).join('\n');
+  const lines = [safe(where === undefined ? what : `${where}: ${what}`)];
+  if (todo !== undefined) lines.push(safe(`  ${todo}`));
   if ((env.KOSMOS_DEBUG ?? '') !== '') {
     let cause: unknown = error;
     // A bound, since causes could form a circle.

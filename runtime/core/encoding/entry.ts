@@ -11,7 +11,7 @@ import { CLOCK_STATES, type ClockState, KIND } from './kind.ts';
 /** The kinds that stand in the notebook. */
 export type EntryKind = Exclude<
   keyof typeof KIND,
-  'sample' | 'endorsement' | 'federation' | 'block' | 'revocation'
+  'sample' | 'endorsement' | 'federation' | 'block' | 'revocation' | 'possession'
 >;
 
 /** An entry of the gateway's notebook: whatever is not a sample. */

@@ -18,6 +18,7 @@ export const KIND = {
   keys: 13,
   recovery: 14,
   revocation: 15,
+  possession: 16,
 } as const;
 
 /** What the gateway knew of its clock: set by a time server, running on its own, or moved since the last sample. */

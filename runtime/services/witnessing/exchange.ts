@@ -31,6 +31,8 @@ export interface ExchangeOptions {
   readonly newest: () => string | undefined;
   /** The newest checkpoint of a log that this gateway has cosigned, with both signatures: the witness's `newest`. */
   readonly witnessed: (origin: string) => Promise<string | undefined>;
+  /** The same as its log has signed it, without a cosignature: the witness's `held`. */
+  readonly held: (origin: string) => Promise<string | undefined>;
   readonly request: (
     peer: string,
     path: string,
@@ -195,7 +197,8 @@ export function createExchange(options: ExchangeOptions): Exchange {
         report,
       });
       for (const { origin } of parties) {
-        const note = await options.witnessed(origin);
+        // Not `witnessed`, which would cosign it before it is known whether the log is frozen.
+        const note = await options.held(origin);
         if (note !== undefined) await origins.examine(note).catch(passOver(origin));
       }
       await lookAtOwn();

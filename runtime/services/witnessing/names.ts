@@ -1,5 +1,6 @@
 /** Names and keys of the logs and witnesses of an agreement, as C2SP notes use them. */
 import { toHex } from '../../core/encoding/base64.ts';
+import { equalBytes } from '../../core/encoding/cbor.ts';
 import { type OpenedCheckpoint, openCheckpoint } from '../../core/log/checkpoint.ts';
 import { type Cosigner, createCheckpointVerifier, createCosigner } from '../../core/log/cosignature.ts';
 import { createNoteSigner, type NoteSigner, type NoteVerifier, parseNote } from '../../core/log/note.ts';
@@ -44,8 +45,12 @@ function logParty(agreement: Agreement, gateway: GatewayOf, roster: Roster): Log
   const log = keysUnder(origin, ED25519_NOTE);
   const witness = keysUnder(witnessName(origin), ED25519_COSIGNATURE);
   const keys = () => roster.keys(gateway.name);
-  const logs = () => acceptedKeys(keys(), 'log').map((key) => verifierOf(log(key)));
-  const witnesses = () => acceptedKeys(keys(), 'witness').map((key) => verifierOf(witness(key)));
+  const logVkeys = () => distinct(everyKey(keys(), 'log').map(log));
+  const witnessVkeys = () => distinct(everyKey(keys(), 'witness').map(witness));
+  const isAccepted = (purpose: 'log' | 'witness') => (vkey: Vkey) =>
+    acceptedKeys(keys(), purpose).some((key) => equalBytes(key, vkey.key));
+  const logs = () => logVkeys().filter(isAccepted('log')).map(verifierOf);
+  const witnesses = () => witnessVkeys().filter(isAccepted('witness')).map(verifierOf);
   return {
     gateway: gateway.name,
     member: gateway.member,
@@ -63,12 +68,22 @@ function logParty(agreement: Agreement, gateway: GatewayOf, roster: Roster): Log
       return witnesses()[0] ?? nobody(witness(everyKey(keys(), 'witness')[0]!));
     },
     get logKeys() {
-      return everyKey(keys(), 'log').map(log);
+      return logVkeys();
     },
     get witnessKeys() {
-      return everyKey(keys(), 'witness').map(witness);
+      return witnessVkeys();
     },
   };
+}
+
+/**
+ * A note tells keys of one name apart by 32 bits only. Two that share them are found in seconds by whoever makes
+ * them, and no note could be judged any more: the older one alone counts.
+ */
+function distinct(newestFirst: readonly Vkey[]): readonly Vkey[] {
+  return newestFirst.filter(
+    ({ keyId }, at) => !newestFirst.slice(at + 1).some((older) => older.keyId === keyId),
+  );
 }
 
 /** Keys under one name, each made once. */

@@ -55,6 +55,8 @@ export interface Origins {
   linked(message: Uint8Array | string, grownFrom: number | undefined): Promise<void>;
   /** Tries to link what is not. */
   settle(): Promise<void>;
+  /** As settle; what nobody links by then is withheld at once and durably: for who does not know what it cosigned. */
+  settleForGood(): Promise<void>;
   /** Why this gateway cosigns nothing of a log. */
   frozen(origin: string): string | undefined;
   /** What to tell others of a log: its newest checkpoint, and those that nobody can link or that contradict. */
@@ -261,6 +263,23 @@ export function createOrigins(options: OriginsOptions): Origins {
           settling = undefined;
         });
       return settling;
+    },
+    async settleForGood() {
+      await settling;
+      for (const [origin, state] of states) {
+        for (let before = Number.POSITIVE_INFINITY; state.unlinked.size < before; ) {
+          before = state.unlinked.size;
+          await settleOne(origin, state);
+        }
+        for (const entry of state.unlinked.values()) {
+          entry.attempts = Math.max(entry.attempts, withheldAfter - 1);
+          await withheld(
+            origin,
+            entry,
+            'peers have cosigned it, and nobody shows that it belongs to the rest',
+          );
+        }
+      }
     },
     frozen,
     notes(origin) {

@@ -4,7 +4,7 @@
  * first how far they have seen it.
  */
 import { equalBytes } from '../../core/encoding/cbor.ts';
-import { quorum } from '../../core/log/policy.ts';
+import { faults, quorum } from '../../core/log/policy.ts';
 import { readRoot } from '../../core/log/proof.ts';
 import { hashReaderFromTiles } from '../../core/log/tiles.ts';
 import type { Journal } from '../../state/journal/journal.ts';
@@ -36,7 +36,9 @@ export function answersNeeded(members: number): number {
 export function createOwnHead(options: OwnHeadOptions): OwnHead {
   const { own, parties, journal, connected } = options;
   const answered = new Set<string>();
-  const needed = answersNeeded(new Set(parties.map(({ member }) => member)).size);
+  const memberCount = new Set(parties.map(({ member }) => member)).size;
+  const needed = answersNeeded(memberCount);
+  const underRevoked = new Set<string>();
   let bad: { readonly head: HeldHead; readonly why: string } | undefined;
 
   function members(): number {
@@ -61,7 +63,9 @@ export function createOwnHead(options: OwnHeadOptions): OwnHead {
       const { heads, silent } = await surveyPeers(options, asked);
       for (const head of heads) {
         const why = await judge(head);
-        if (why !== undefined) bad ??= { head, why };
+        if (why === undefined) continue;
+        if (head.revoked && underRevoked.add(head.member!).size <= faults(memberCount)) continue;
+        bad ??= { head, why };
       }
       for (const { gateway } of asked) {
         if (!silent.some((one) => one.gateway === gateway)) answered.add(gateway);

@@ -121,14 +121,15 @@ export function createPublicListener(options: PublicOptions): PublicListener {
 
   async function submit(request: IncomingMessage, mayCome: () => void): Promise<Answer> {
     if (request.method !== 'POST') return notAllowed('POST');
+    if (Number(request.headers['content-length'] ?? 0) > MAX_REQUEST_BYTES) return tooLarge();
+    mayCome();
+    const body = await readBody(request, MAX_REQUEST_BYTES).catch(() => 'cut off' as const);
+    if (body === 'cut off') return { status: 400, body: 'the request ends too early\n' };
+    if (!body) return tooLarge();
+    // Only now: whoever sends slowly must not take the place of those whose checkpoint is here.
     if (checkpointsAtWork >= MAX_CHECKPOINTS_AT_WORK) return busy();
     checkpointsAtWork += 1;
     try {
-      if (Number(request.headers['content-length'] ?? 0) > MAX_REQUEST_BYTES) return tooLarge();
-      mayCome();
-      const body = await readBody(request, MAX_REQUEST_BYTES).catch(() => 'cut off' as const);
-      if (body === 'cut off') return { status: 400, body: 'the request ends too early\n' };
-      if (!body) return tooLarge();
       const { status, body: content, contentType = TEXT } = await options.addCheckpoint(body);
       return { status, body: content, headers: { 'content-type': contentType, 'cache-control': 'no-store' } };
     } finally {
@@ -147,10 +148,10 @@ export function createPublicListener(options: PublicOptions): PublicListener {
       counts.limited += 1;
       return { status: 429, body: 'too many requests\n', headers: { 'retry-after': `${wait}` } };
     }
+    if (path === ADD_CHECKPOINT) return submit(request, mayCome).catch((error: Error) => failed(error));
     if (atWork >= MAX_AT_WORK) return busy();
     atWork += 1;
     try {
-      if (path === ADD_CHECKPOINT) return await submit(request, mayCome);
       if (!reading) return knownPath(path) ? notAllowed('GET, HEAD') : notFound();
       const found = await resources.read(path);
       if (!found) return notFound();

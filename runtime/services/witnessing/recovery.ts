@@ -33,6 +33,9 @@ export interface RecoveryPeers {
 /** A checkpoint of the own log, as a peer holds it. */
 export interface HeldHead extends SignedHead {
   readonly gateway: string;
+  readonly member?: string;
+  /** Signed with a log key that is revoked: whoever stole it can sign what he likes, so f members' word is not enough. */
+  readonly revoked?: boolean;
 }
 
 export interface Survey {
@@ -77,8 +80,18 @@ function openHeld(body: Uint8Array, peer: LogParty, own: LogParty, parties: read
   const { checkpoint, verified } = openStored(body, own, parties);
   if (!verified.some(({ name }) => name === witnessName(peer.origin)))
     throw new Error(`${peer.gateway} has not cosigned the checkpoint that it gives`);
+  const revoked = !verified.some(({ name, keyId }) =>
+    own.logs.some((key) => key.name === name && key.keyId === keyId),
+  );
   const { size, root } = checkpoint;
-  return { gateway: peer.gateway, size, root, note: new TextDecoder().decode(body) };
+  return {
+    gateway: peer.gateway,
+    member: peer.member,
+    revoked,
+    size,
+    root,
+    note: new TextDecoder().decode(body),
+  };
 }
 
 export interface RecoverOptions extends RecoveryPeers {

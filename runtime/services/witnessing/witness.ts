@@ -40,6 +40,8 @@ export interface Witness {
    * lets anybody fetch. Undefined when none was.
    */
   newest(origin: string): Promise<string | undefined>;
+  /** The head that is stored of a log, as the log has signed it; nothing is cosigned. */
+  held(origin: string): Promise<string | undefined>;
   /** The size last cosigned for each log. */
   heads(): ReadonlyMap<string, number>;
   /** Goes on from heads that others know, where they are larger than its own; `writes` are durable with them. */
@@ -188,17 +190,28 @@ export function createWitness(options: WitnessOptions): Witness {
       return mine;
     },
     newest,
+    async held(origin) {
+      const head = verifiersOf(origin) && (await readHead(origin));
+      return head && new TextDecoder().decode(head.note);
+    },
     counts: () => ({ ...counts }),
     heads: () => heads,
     async restore(given, writes) {
-      const larger: Write[] = [];
-      for (const { origin, size, root, note } of given) {
-        if (((await readHead(origin))?.size ?? 0) >= size) continue;
-        larger.push(section.put(origin, encodeCbor([size, root, new TextEncoder().encode(note)])));
-        heads.set(origin, size);
-        cosigned.delete(origin);
-      }
-      await journal.write([...larger, ...writes]);
+      // Each log's turn is taken: a request that is decided meanwhile must not be overwritten with less.
+      const before = given.map(({ origin }) => turns.get(origin));
+      const work = Promise.all(before).then(async () => {
+        const larger: Write[] = [];
+        for (const { origin, size, root, note } of given) {
+          if (((await readHead(origin))?.size ?? 0) >= size) continue;
+          larger.push(section.put(origin, encodeCbor([size, root, new TextEncoder().encode(note)])));
+          heads.set(origin, size);
+          cosigned.delete(origin);
+        }
+        await journal.write([...larger, ...writes]);
+      });
+      const ended = work.catch(() => undefined);
+      for (const { origin } of given) turns.set(origin, ended);
+      await work;
     },
   };
 }

@@ -180,7 +180,7 @@ async function moveBlocks(
   limit: number,
 ): Promise<Plan> {
   const rule = RETENTIONS[step.rule];
-  if (rule === undefined) return beginLog(store, plan);
+  if (rule === undefined || shiftOf(plan) === 0) return beginLog(store, plan);
   const writes: Write[] = [];
   let bytes = 0;
   let below = plan.fork;

@@ -63,6 +63,8 @@ export function createCommitter<W extends Work>(
   let urgentNext = false;
   let trouble: string | undefined;
   let closed = false;
+  /** A batch was given up while closing. */
+  let failed = false;
   const closing = new AbortController();
 
   async function run(): Promise<void> {
@@ -70,6 +72,7 @@ export function createCommitter<W extends Work>(
     waiting = [];
     urgentNext = false;
     try {
+      if (failed) throw new Error(`the journal is closed: ${trouble}`);
       const attempt = prepare(batch.map((item) => item.work));
       await untilDurable(attempt);
       for (const item of batch) item.resolve();
@@ -89,7 +92,11 @@ export function createCommitter<W extends Work>(
         return;
       } catch (error) {
         trouble = error instanceof Error ? error.message : String(error);
-        if (closing.signal.aborted) throw error;
+        if (closing.signal.aborted) {
+          // What was worked out for this batch is ahead of what is stored: nothing may be written behind it.
+          failed = true;
+          throw error;
+        }
         await sleep(delay, undefined, { signal: closing.signal }).catch(() => undefined);
         await recover().catch((again: Error) => {
           trouble = again.message;

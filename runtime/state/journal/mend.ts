@@ -23,6 +23,8 @@ export interface Opened {
 
 /** While it is there, the journal has to be mended; it says why. */
 const CHECK = 'check';
+/** While it is there, a mend has begun and not ended: records that it found gone cannot be told from others any more. */
+const BEGUN = 'begun';
 
 /** Has the journal examined and mended when it is opened next. */
 export async function askForMending(directory: string, why: string): Promise<void> {
@@ -108,6 +110,8 @@ async function mend(
       .join('; ')
       .slice(0, MAX_REASON / 4),
   );
+  const cutOff = await exists(join(damaged, BEGUN));
+  if (!cutOff) await replaceFile(join(damaged, BEGUN), `${aside}\n`);
   const found = signs.map(({ what }) => what);
   for (const { file } of signs) if (file) await setAside(directory, aside, file);
 
@@ -144,7 +148,7 @@ async function mend(
   // What was begun at another start and can be finished is, or its records would not fit the state.
   await examine(store).catch(() => undefined);
   const spans = tables.flatMap((table) => table.spans);
-  const anything = signs.some(({ file, repair }) => file !== undefined || repair);
+  const anything = cutOff || signs.some(({ file, repair }) => file !== undefined || repair);
   const damagedKeys = scanned.keys;
   const damage = await rebuild(store, {
     time,
@@ -153,6 +157,7 @@ async function mend(
     salvaged,
     suspects: (section) => anything || isSuspect(section, spans, damagedKeys),
   });
+  await rm(join(damaged, BEGUN));
   await rm(join(damaged, CHECK));
   return { store, damage };
 }

@@ -21,6 +21,8 @@ export interface Damage {
   readonly suspects: (section: string) => boolean;
 }
 
+/** Sections whose records bind this gateway towards others. */
+const BINDING = ['witness', 'checkpoint', 'ledger', 'federation'];
 const GATEWAY = 'gateway';
 const INCARNATION = 'incarnation';
 
@@ -58,7 +60,13 @@ export async function rebuild(store: Store, damage: Damage): Promise<DamageRepor
     ],
     blocks: [...(earlier?.blocks ?? []), ...lost.filter((range) => !known.some((old) => same(old, range)))],
     numbers: [...(earlier?.numbers ?? []), ...blocks.numbers],
-    sections: (await sectionNames(store)).filter(damage.suspects),
+    // Also those of which nothing is left: that is what damage may have done.
+    sections: [
+      ...new Set([
+        ...(earlier?.sections ?? []),
+        ...[...(await sectionNames(store)), ...BINDING].filter(damage.suspects),
+      ]),
+    ].sort(),
     incarnation,
     log: trouble.length > 0 ? trouble.join('; ') : undefined,
   };

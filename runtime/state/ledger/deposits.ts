@@ -22,7 +22,7 @@ export interface Deposit {
 
 /** The longest entry that is taken, in bytes. */
 export const MAX_DEPOSIT_BYTES = 2048;
-const MAX_DEPOSITS = 100_000;
+const MAX_DEPOSITS = 10_000;
 const PAGE_BYTES = 262_144;
 
 /**
@@ -95,9 +95,11 @@ export function createDepositBook(journal: Pick<Journal, 'section' | 'write'>): 
       const entries: Uint8Array[] = [];
       let bytes = 0;
       let last: string | undefined;
-      for await (const [key, value] of section.entries({ prefix: `${gateway}/` })) {
+      for await (const [key, value] of section.entries({
+        prefix: `${gateway}/`,
+        after: `${gateway}/${after}`,
+      })) {
         const number = key.slice(gateway.length + 1);
-        if (number <= after) continue;
         if (bytes + value.length > PAGE_BYTES) return { entries, next: last };
         entries.push(value);
         bytes += value.length;

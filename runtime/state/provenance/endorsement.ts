@@ -1,10 +1,11 @@
 /**
  * An endorsement: the identity key's word for the keys of each purpose,
- * `[9, member, gateway, serial, time, [sample, log, witness, tls]]` in a COSE_Sign1. The agreement pins one; a
- * later one of a higher serial takes its place.
+ * `[9, member, gateway, serial, time, [sample, log, witness, tls], [proof, proof, proof, proof]]` in a COSE_Sign1.
+ * The agreement pins one; a later one of a higher serial takes its place. Each key's proof is its signature over
+ * `[16, member, gateway, serial, time, identity, [keys]]`: nobody can endorse a key that another holds.
  */
 import { createVerifier, type Signer } from '#ed25519';
-import { decodeCbor, decodeError, encodeCbor, equalBytes } from '../../core/encoding/cbor.ts';
+import { type CborValue, decodeCbor, decodeError, encodeCbor, equalBytes } from '../../core/encoding/cbor.ts';
 import { createSign1Signer, keyIdOf, parseSign1, verifySign1 } from '../../core/encoding/cose.ts';
 import { byteString, fieldsOf, safeInteger, text } from '../../core/encoding/fields.ts';
 import { KIND } from '../../core/encoding/kind.ts';
@@ -24,10 +25,19 @@ export interface Endorsement {
   readonly statement: Uint8Array;
 }
 
-/** Whose public keys are endorsed, and with which identity. */
-export type EndorsedKeys = Readonly<Record<Purpose, { readonly publicKey: Uint8Array }>> & {
-  readonly identity: Signer;
-};
+/** Whose public keys are endorsed, and with which identity; each vouches for itself. */
+export type EndorsedKeys = Readonly<Record<Purpose | 'identity', Signer>>;
+
+const PROOF_BYTES = 64;
+
+/** What a key signs to prove that whoever endorses it holds it. */
+function possession(
+  { member, gateway, serial, time }: Pick<Endorsement, 'member' | 'gateway' | 'serial' | 'time'>,
+  identity: Uint8Array,
+  publicKeys: readonly Uint8Array[],
+): Uint8Array {
+  return encodeCbor([KIND.possession, member, gateway, serial, time, identity, [...publicKeys]]);
+}
 
 /** The endorsement of a gateway's own keys; `serial` is one more than that of the last. */
 export function endorse(
@@ -38,8 +48,10 @@ export function endorse(
   serial = 0,
 ): Uint8Array {
   const publicKeys = PURPOSES.map((purpose) => keys[purpose].publicKey);
+  const proved = possession({ member, gateway, serial, time }, keys.identity.publicKey, publicKeys);
+  const proofs = PURPOSES.map((purpose) => keys[purpose].sign(proved));
   return createSign1Signer(keys.identity).sign(
-    encodeCbor([KIND.endorsement, member, gateway, serial, time, publicKeys]),
+    encodeCbor([KIND.endorsement, member, gateway, serial, time, publicKeys, proofs]),
   );
 }
 
@@ -53,7 +65,7 @@ export function openEndorsement(bytes: Uint8Array, identity: Uint8Array): Endors
   if (!equalBytes(message.keyId, keyIdOf(identity)) || !verifySign1(message, createVerifier(identity))) {
     throw decodeError('endorsement: not signed by the identity key');
   }
-  const fields = fieldsOf(decodeCbor(message.payload), 6, 'endorsement');
+  const fields = fieldsOf(decodeCbor(message.payload), 7, 'endorsement');
   if (fields[0] !== KIND.endorsement) throw decodeError('endorsement: not of its kind');
   const keys = fieldsOf(fields[5], PURPOSES.length, 'endorsement: keys');
   const keyFor = (purpose: Purpose): Uint8Array => {
@@ -61,7 +73,7 @@ export function openEndorsement(bytes: Uint8Array, identity: Uint8Array): Endors
     checkPublicKey(key, `endorsement: ${purpose} key`);
     return key;
   };
-  return {
+  const endorsement: Endorsement = {
     member: text(fields[1], 'endorsement: member'),
     gateway: text(fields[2], 'endorsement: gateway'),
     serial: safeInteger(fields[3], 'endorsement: serial'),
@@ -74,6 +86,22 @@ export function openEndorsement(bytes: Uint8Array, identity: Uint8Array): Endors
     },
     statement: bytes,
   };
+  checkProofs(endorsement, identity, fields[6]);
+  return endorsement;
+}
+
+function checkProofs(endorsement: Endorsement, identity: Uint8Array, given: CborValue | undefined): void {
+  const proofs = fieldsOf(given, PURPOSES.length, 'endorsement: proofs');
+  const publicKeys = PURPOSES.map((purpose) => endorsement.publicKeys[purpose]);
+  const proved = possession(endorsement, identity, publicKeys);
+  for (const [index, purpose] of PURPOSES.entries()) {
+    const proof = byteString(proofs[index], `endorsement: proof of the ${purpose} key`, PROOF_BYTES);
+    if (!createVerifier(publicKeys[index]!)(proved, proof)) {
+      throw decodeError(
+        `endorsement: the ${purpose} key does not vouch for it: whoever made it does not hold that key`,
+      );
+    }
+  }
 }
 
 /** Whether two endorsements name the same key for every purpose. */

@@ -174,7 +174,7 @@ export function subjectOf(statement: Uint8Array): {
   if (kind !== KIND.endorsement && kind !== KIND.revocation) {
     throw decodeError('statement: neither an endorsement nor a revocation');
   }
-  const fields = fieldsOf(payload, kind === KIND.endorsement ? 6 : 7, 'statement');
+  const fields = fieldsOf(payload, 7, 'statement');
   return {
     kind: safeInteger(kind, 'statement: kind'),
     member: text(fields[1], 'statement: member'),

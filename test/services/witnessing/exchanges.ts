@@ -84,6 +84,7 @@ async function openNode(name: string, place: Place) {
     self: name,
     newest: () => publisher.newest(),
     witnessed: (origin) => witness.newest(origin),
+    held: (origin) => witness.held(origin),
     request: (peer, path, body) => place.request(node, peer, path, body),
     connected: (peer) => place.connected(node, peer),
     save: async (file, text) => void files.set(file, text),

@@ -19,7 +19,7 @@ import { openRecorder } from '../../../runtime/state/provenance/recorder.ts';
 const [directory, keyDirectory] = process.argv.slice(2) as [string, string];
 const ORIGIN = 'soak/acme/acme-1';
 const keys = await loadGatewayKeys(keyDirectory);
-const settings = journalSettings.parse({ commitInterval: '3ms', maxBytes: '64MB' });
+const settings = journalSettings.parse({ commitInterval: '3ms', maxBytes: '2GB' });
 const journal = await openJournal(directory, settings, createSign1Signer(keys.sample));
 const recorder = await openRecorder(journal, keys, createClock());
 const log = createNoteSigner(ORIGIN, keys.log);

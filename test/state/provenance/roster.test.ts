@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Point } from '@noble/ed25519';
 import fc from 'fast-check';
+import type { Signer } from '#ed25519';
 import { toHex } from '../../../runtime/core/encoding/base64.ts';
 import { encodeCbor } from '../../../runtime/core/encoding/cbor.ts';
 import { createSign1Signer } from '../../../runtime/core/encoding/cose.ts';
@@ -139,7 +140,7 @@ test('enrolment refuses small-order and mixed-order keys, whoever signs for them
       [new Uint8Array(32).fill(0).fill(1, 0, 1), /small order/],
       [mixed, /prime-order subgroup/],
     ] as const) {
-      const keys = { ...keysOf('mill', 1), [purpose]: { publicKey } };
+      const keys = { ...keysOf('mill', 1), [purpose]: { publicKey, sign: () => new Uint8Array(64) } };
       await assert.rejects(roster.add(endorse(keys, 'bolt', 'mill', 0, 1)), why);
     }
   }
@@ -149,7 +150,7 @@ test('enrolment refuses small-order and mixed-order keys, whoever signs for them
 test('a key has one owner and one purpose, for ever', async () => {
   const roster = rosterOf(enrolment, [endorsed('lathe', 1)]);
   const keys = keysOf('mill', 1);
-  const taken: readonly (readonly [string, { readonly publicKey: Uint8Array }])[] = [
+  const taken: readonly (readonly [string, Signer])[] = [
     ['log of hall-1', keysOf('hall-1').log],
     ['log of lathe', keysOf('lathe', 1).log],
     ['log of lathe', keysOf('lathe', 0).log],
