@@ -1,4 +1,5 @@
 /** Where a command writes; `process.stdout` is one. */
+import { plain } from './human.ts';
 export interface Out {
   write(text: string): unknown;
   readonly isTTY?: boolean | undefined;
@@ -30,5 +31,6 @@ export function processIo(): Io {
 
 /** One value as one line of JSON. */
 export function printJson(io: Io, value: unknown): void {
-  io.stdout.write(`${JSON.stringify(value)}\n`);
+  // JSON leaves characters as they are that some terminals obey; escaped it is the same JSON.
+  io.stdout.write(`${plain(JSON.stringify(value))}\n`);
 }

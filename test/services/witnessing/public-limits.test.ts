@@ -163,3 +163,33 @@ test('with a certificate it serves HTTPS, and plain HTTP not at all', async (t) 
     /certificate and key belong together/,
   );
 });
+
+/** A submission that is announced, asked for, and never sent. */
+function unsent(port: number): Promise<Socket> {
+  return new Promise((resolve, reject) => {
+    const socket = connect(port, '127.0.0.1', () =>
+      socket.write(
+        'POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\nExpect: 100-continue\r\n\r\n',
+      ),
+    );
+    socket.setEncoding('utf8').on('data', (said: string) => {
+      if (said.startsWith('HTTP/1.1 100 ')) resolve(socket);
+      else reject(new Error(said));
+    });
+    socket.on('error', reject);
+  });
+}
+
+test('submissions that never arrive keep nobody from submitting', async (t) => {
+  const gateway = await publicGateway(t, { settings: { requestLimit: '1m', idleLimit: '1m' } });
+  await grown(gateway, 1);
+  const idle = await Promise.all(Array.from({ length: 20 }, () => unsent(gateway.port)));
+  assert.equal(gateway.outside.status().public.connections, idle.length);
+  const note = await get(gateway.port, '/checkpoint');
+  const body = `old 0\n\n${note.slice(note.indexOf('\r\n\r\n') + 4)}`;
+  const submission = `POST /add-checkpoint HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: ${Buffer.byteLength(body)}\r\n\r\n${body}`;
+  const answer = await raw(gateway.port, submission);
+  // The witness knows the checkpoint already: what matters is that it was asked.
+  assert.ok([200, 409].includes(statusOf(answer)), answer);
+  for (const socket of idle) socket.destroy();
+});

@@ -159,3 +159,22 @@ test('leaves that lead elsewhere than when they were laid aside stop it, at the 
   await store.close();
   await rm(directory, { recursive: true });
 });
+
+test('an adoption that ends at the fork moves nothing and takes nothing away', async (t) => {
+  const directory = join(await temporary(t), 'journal');
+  const before = await openJournal(directory, SETTINGS);
+  await grow(before, 1_000, 6);
+  const blocks = await blocksOf(before);
+  const head = before.head();
+  const adoption = await beginAdoption(before, 4);
+  await adoption.commit([]);
+  await before.close();
+  const after = await openJournal(directory, SETTINGS);
+  try {
+    assert.deepEqual(after.head(), head);
+    assert.deepEqual(after.state().lost, []);
+    assert.deepEqual(await blocksOf(after), blocks);
+  } finally {
+    await after.close();
+  }
+});
