@@ -1,5 +1,6 @@
-/** Where a command writes; `process.stdout` is one. */
 import { plain } from './human.ts';
+
+/** Where a command writes; `process.stdout` is one. */
 export interface Out {
   write(text: string): unknown;
   readonly isTTY?: boolean | undefined;
