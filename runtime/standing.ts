@@ -97,7 +97,7 @@ export interface Standing {
   status(): StandingStatus;
 }
 
-const CONFIRM_LIMIT_MS = 3000;
+const CONFIRM_LIMIT_MS = 10_000;
 /** Peers that have refused a connection by then are not waited for any longer. */
 const LEAST_MS = 1000;
 const REQUEST_LIMIT_MS = 3000;

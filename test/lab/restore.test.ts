@@ -268,6 +268,11 @@ test('a directory put back from a copy recovers by itself, or says what is to be
   await Promise.all(others.map((other) => forgetMirror(other, one.name)));
   await putBack(one, backup);
   await Promise.all(others.map((other) => other.start()));
+  // Who is still starting is not waited for by the one that asks.
+  await until('the others speak with each other', async () => {
+    const all = await Promise.all(others.map((other) => other.mustStatus()));
+    return all.every(({ peers }) => peers.some(({ connected }) => connected));
+  });
   const ended = await kosmos(program, ['run', '--config', one.config]);
   assert.equal(ended.code, 1, ended.stderr);
   for (const said of [
