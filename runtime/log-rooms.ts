@@ -89,6 +89,7 @@ export function createLogRooms(
     parties,
     self: name,
     newest: () => publisher.newest(),
+    cosigned: () => publisher.cosigned(),
     witnessed: (origin) => witness.newest(origin),
     held: (origin) => witness.held(origin),
     request: (peer, path, body, limitMs, maxBytes) => peering.request(peer, path, body, limitMs, maxBytes),

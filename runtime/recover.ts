@@ -10,7 +10,7 @@ import { createPeering, type Peering } from './services/peering/peering.ts';
 import { mirrorsOf } from './services/witnessing/assignment.ts';
 import { MIRROR } from './services/witnessing/mirrors.ts';
 import { type LogParty, logParties, openStored, witnessName } from './services/witnessing/names.ts';
-import { type HeldHead, type Survey, surveyPeers } from './services/witnessing/recovery.ts';
+import { type HeldHead, type Survey, surveyPeers, verbOf } from './services/witnessing/recovery.ts';
 import { compareTrees, type Fetch, type Head, verifiedLeaves } from './services/witnessing/tree-source.ts';
 import { readBounded } from './state/files.ts';
 import { beginAdoption, edgeAt } from './state/journal/adopt.ts';
@@ -225,7 +225,7 @@ function describeSurvey(
   tell: (line: string) => void,
 ): void {
   tell(`the log in this directory has ${size} blocks`);
-  for (const head of heads) tell(`${head.gateway} has cosigned ${head.size} blocks of it`);
+  for (const head of heads) tell(`${head.gateway} has ${verbOf(head)} ${head.size} blocks of it`);
   for (const mirror of mirrors) tell(`${mirror.gateway} mirrors ${mirror.size} blocks of it`);
   for (const { gateway, reason } of silent) tell(`${gateway} does not answer: ${reason}`);
 }

@@ -19,10 +19,10 @@ import type { GatewayOptions } from './gateway-options.ts';
 import type { LogRooms } from './log-rooms.ts';
 import type { Deposits } from './services/federation/deposits.ts';
 import type { Peering } from './services/peering/peering.ts';
-import { WITNESSED } from './services/witnessing/gossip.ts';
+import { SEEN, WITNESSED } from './services/witnessing/gossip.ts';
 import { type LogParty, logParties, openStored } from './services/witnessing/names.ts';
 import type { Origins } from './services/witnessing/origins.ts';
-import { type HeldHead, surveyPeers } from './services/witnessing/recovery.ts';
+import { type HeldHead, surveyPeers, verbOf } from './services/witnessing/recovery.ts';
 import type { RestoredHead, Witness } from './services/witnessing/witness.ts';
 import { ADD_CHECKPOINT } from './services/witnessing/witnessing.ts';
 import type { Journal } from './state/journal/journal.ts';
@@ -170,10 +170,10 @@ export function createStanding(options: StandingOptions): Standing {
   async function judge(head: HeldHead): Promise<string | undefined> {
     const size = journal.head()?.size ?? 0;
     if (head.size > size)
-      return `${head.gateway} has cosigned ${head.size} blocks of this log, and it ends at ${size}`;
+      return `${head.gateway} has ${verbOf(head)} ${head.size} blocks of this log, and it ends at ${size}`;
     const reader = hashReaderFromTiles(size, (level, index, width) => journal.tile(level, index, width));
     if (equalBytes(await readRoot(head.size, reader), head.root)) return undefined;
-    return `${head.gateway} has cosigned ${head.size} blocks of this log that are not its first ${head.size} here`;
+    return `${head.gateway} has ${verbOf(head)} ${head.size} blocks of this log that are not its first ${head.size} here`;
   }
 
   async function ask(peer: LogParty): Promise<void> {
@@ -324,4 +324,4 @@ export function createStanding(options: StandingOptions): Standing {
   };
 }
 
-const isWitness = (path: string) => path === WITNESSED || path === ADD_CHECKPOINT;
+const isWitness = (path: string) => path === WITNESSED || path === SEEN || path === ADD_CHECKPOINT;

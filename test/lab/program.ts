@@ -114,13 +114,13 @@ export async function until<T>(
     limitMs = 90_000,
     everyMs = 100,
     details = () => '',
-  }: { limitMs?: number; everyMs?: number; details?: () => string } = {},
+  }: { limitMs?: number; everyMs?: number; details?: () => string | Promise<string> } = {},
 ): Promise<T> {
   const end = performance.now() + limitMs;
   for (;;) {
     const found = await look();
     if (found !== undefined && found !== false) return found;
-    if (performance.now() > end) throw new Error(`waited in vain: ${what}\n${details()}`);
+    if (performance.now() > end) throw new Error(`waited in vain: ${what}\n${await details()}`);
     await delay(everyMs);
   }
 }

@@ -10,12 +10,17 @@ import {
   formatPolicy,
   NO_QUORUM,
   type Policy,
-  quorum,
   type Witnessed,
 } from '../../core/log/policy.ts';
 import { missingCosignatures } from '../../core/log/tlog-proof.ts';
 import { formatKeyId, type Vkey } from '../../core/log/vkey.ts';
-import { countsCosignature, type LogParty, logParties, policyOf } from '../../services/witnessing/names.ts';
+import {
+  countsCosignature,
+  type LogParty,
+  logParties,
+  policyInForce,
+  policyOf,
+} from '../../services/witnessing/names.ts';
 import type { Agreement } from '../../state/agreement/agreement.ts';
 import { createKeyring, keyUse } from '../../state/provenance/judge.ts';
 import { type Roster, rosterOf } from '../../state/provenance/roster.ts';
@@ -133,21 +138,12 @@ export function sampleKeysAt(
 export function policyTextFor({ parties }: AgreementTrust, note: string): string {
   const { text, signatures } = parseNote(note);
   const { origin } = parseCheckpoint(text);
-  const policy = wholePolicy(parties);
+  const policy = policyInForce(parties);
   const own = policy.logs.filter(({ vkey }) => vkey.name === origin);
   const signed = own.filter(({ vkey }) =>
     signatures.some(({ name, keyId }) => name === vkey.name && keyId === vkey.keyId),
   );
   return formatPolicy({ ...policy, logs: signed.length > 0 ? signed : own });
-}
-
-/** Where revocations have left too few witnesses for a quorum, those that there ever were: old cosignatures still hold. */
-function wholePolicy(parties: readonly LogParty[]): Policy {
-  const members = new Set(
-    parties.filter(({ witnesses }) => witnesses.length > 0).map(({ member }) => member),
-  );
-  const all = new Set(parties.map(({ member }) => member));
-  return policyOf(parties, members.size >= quorum(all.size) ? 'accepted' : 'ever');
 }
 
 /** Whose a log's or witness's key is by the agreement. */

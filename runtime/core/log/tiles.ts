@@ -88,6 +88,13 @@ export function tileSlice(level: number, index: number): TileSlice {
   return { level: tileLevel, index: Math.floor(first / TILE_WIDTH), offset: first % TILE_WIDTH, count };
 }
 
+/** Hashes of 32 bytes side by side, as a tile holds them. */
+export function joinHashes(hashes: readonly Uint8Array[]): Uint8Array {
+  const bytes = new Uint8Array(hashes.length * HASH_LENGTH);
+  for (const [index, hash] of hashes.entries()) bytes.set(hash, index * HASH_LENGTH);
+  return bytes;
+}
+
 /** The root over a power of two of hashes, 32 bytes each, side by side: what a full tile is one level up. */
 export function tileHash(hashes: Uint8Array): Uint8Array {
   const count = hashes.length / HASH_LENGTH;

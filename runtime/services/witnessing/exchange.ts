@@ -2,13 +2,14 @@
  * What keeps a log honest besides its witnesses' cosignatures: copies of it elsewhere, talk about what it has
  * signed, and evidence when it has signed two stories.
  */
+import { encodeCbor } from '../../core/encoding/cbor.ts';
 import { parseCheckpoint } from '../../core/log/checkpoint.ts';
 import { parseNote } from '../../core/log/note.ts';
 import { parseTilePath } from '../../core/log/tiles.ts';
 import type { Journal } from '../../state/journal/journal.ts';
 import { mirrorsOf } from './assignment.ts';
 import { createEvidenceBook, type EvidenceBook } from './evidence.ts';
-import { type AskPeer, createGossip, summaryOf, WITNESSED } from './gossip.ts';
+import { type AskPeer, createGossip, SEEN, summaryOf, WITNESSED } from './gossip.ts';
 import { within } from './limits.ts';
 import { answerText, type SignedHead } from './mirror.ts';
 import type { MirrorSettings } from './mirror-settings.ts';
@@ -29,6 +30,8 @@ export interface ExchangeOptions {
   readonly self: string;
   /** This gateway's own newest checkpoint, with its cosignatures. */
   readonly newest: () => string | undefined;
+  /** The newest that another gateway has cosigned, beyond which nothing is told. */
+  readonly cosigned: () => string | undefined;
   /** The newest checkpoint of a log that this gateway has cosigned, with both signatures: the witness's `newest`. */
   readonly witnessed: (origin: string) => Promise<string | undefined>;
   /** The same as its log has signed it, without a cosignature: the witness's `held`. */
@@ -126,6 +129,10 @@ export function createExchange(options: ExchangeOptions): Exchange {
 
   const origins = createOrigins({ journal, parties, evidence, sources, report });
 
+  /** A checkpoint that nobody else has cosigned is told to nobody: see the publisher's `cosigned`. */
+  const isByOthers = (note: string): boolean =>
+    parseNote(note).signatures.some(({ name }) => name !== own.origin && name !== own.witness.name);
+
   function passOver(what: string): (error: Error) => void {
     return (error) => report('warn', `the stored checkpoint of ${what} is passed over: ${error.message}`);
   }
@@ -141,9 +148,11 @@ export function createExchange(options: ExchangeOptions): Exchange {
     ask,
     connected,
     notes: () => {
-      const newest = options.newest();
-      const all = parties.flatMap(({ origin }) => origins.notes(origin));
-      return newest === undefined ? all : [newest, ...all];
+      const cosigned = options.cosigned();
+      const all = parties.flatMap((party) =>
+        party === own ? origins.notes(party.origin).filter(isByOthers) : origins.notes(party.origin),
+      );
+      return cosigned === undefined ? all : [cosigned, ...all];
     },
     origins,
     evidence,
@@ -156,6 +165,12 @@ export function createExchange(options: ExchangeOptions): Exchange {
     if (body.length > MAX_ORIGIN_BYTES) return answerText(400, 'too long for an origin\n');
     const note = await options.witnessed(new TextDecoder().decode(body));
     return note === undefined ? answerText(404, 'nothing cosigned of this log\n') : answerText(200, note);
+  }
+
+  function answerSeen(body: Uint8Array): Answer {
+    if (body.length > MAX_ORIGIN_BYTES) return answerText(400, 'too long for an origin\n');
+    const notes = origins.notes(new TextDecoder().decode(body)).map((note) => new TextEncoder().encode(note));
+    return { status: 200, body: encodeCbor(notes), contentType: 'application/cbor' };
   }
 
   const ownHead = createOwnHead({ own, parties, journal, ask, connected });
@@ -222,6 +237,7 @@ export function createExchange(options: ExchangeOptions): Exchange {
     heldBack: () => ownHead.held(),
     handle(peer, path, body) {
       if (path === WITNESSED) return answerWitnessed(body);
+      if (path === SEEN) return Promise.resolve(answerSeen(body));
       return gossip.handle(peer, path, body) ?? mirrors?.handle(path);
     },
     read: (path) => mirrors?.handle(path),

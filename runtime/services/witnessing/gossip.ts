@@ -19,6 +19,9 @@ export const EVIDENCE = '/evidence';
 /** Asks for the newest checkpoint that a gateway has cosigned of the log whose origin is the body. */
 export const WITNESSED = '/witnessed';
 
+/** Asks for what a gateway has seen the log whose origin is the body sign, cosigned or not: a list of notes. */
+export const SEEN = '/seen';
+
 /** Sends a request to a peer; rejects when it is not answered in time. */
 export type AskPeer = (
   peer: string,

@@ -4,7 +4,7 @@ import { equalBytes } from '../../core/encoding/cbor.ts';
 import { type OpenedCheckpoint, openCheckpoint } from '../../core/log/checkpoint.ts';
 import { type Cosigner, createCheckpointVerifier, createCosigner } from '../../core/log/cosignature.ts';
 import { createNoteSigner, type NoteSigner, type NoteVerifier, parseNote } from '../../core/log/note.ts';
-import { consortiumPolicy, type Policy } from '../../core/log/policy.ts';
+import { consortiumPolicy, type Policy, quorum } from '../../core/log/policy.ts';
 import { createVkey, ED25519_COSIGNATURE, ED25519_NOTE, type Vkey } from '../../core/log/vkey.ts';
 import { type Agreement, type GatewayOf, originOf } from '../../state/agreement/agreement.ts';
 import { acceptedKeys, everyKey, revocationOf } from '../../state/provenance/judge.ts';
@@ -152,6 +152,16 @@ export function policyOf(parties: readonly LogParty[], which: 'accepted' | 'ever
       .filter(({ witnesses }) => witnesses.length > 0),
     members.length,
   );
+}
+
+/**
+ * The policy to hand to others: of keys that are not revoked. Where revocations have left too few members for a
+ * quorum, of all keys that there ever were, since old cosignatures still hold.
+ */
+export function policyInForce(parties: readonly LogParty[]): Policy {
+  const all = new Set(parties.map(({ member }) => member));
+  const left = new Set(parties.filter(({ witnesses }) => witnesses.length > 0).map(({ member }) => member));
+  return policyOf(parties, left.size >= quorum(all.size) ? 'accepted' : 'ever');
 }
 
 /**

@@ -2,7 +2,7 @@
 import { formatPolicy } from '../../core/log/policy.ts';
 import type { Journal } from '../../state/journal/journal.ts';
 import { createForeignWitnesses, type ForeignWitnessStatus, foreignLogs } from './foreign.ts';
-import { type LogParty, policyOf } from './names.ts';
+import { type LogParty, policyInForce } from './names.ts';
 import { createPublicListener, type PublicStatus } from './public.ts';
 import type { Publisher } from './publisher.ts';
 import type { PublicSettings, WitnessingSettings } from './settings.ts';
@@ -75,7 +75,7 @@ export function createOutside(options: OutsideOptions): Outside {
  * and torchwood 0.9.0 takes a policy of several logs as one that asks for the signatures of all.
  */
 function policyOfLog(self: LogParty, parties: readonly LogParty[]): string {
-  const policy = policyOf(parties, 'accepted');
+  const policy = policyInForce(parties);
   const { name, keyId } = self.log;
   const logs = policy.logs.filter(({ vkey }) => vkey.name === name && vkey.keyId === keyId);
   return formatPolicy({ ...policy, logs });

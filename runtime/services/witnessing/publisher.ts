@@ -77,6 +77,11 @@ export interface Publisher {
   asked(): Promise<void>;
   /** The newest checkpoint with what cosignatures it has, as a note. */
   newest(): string | undefined;
+  /**
+   * The newest checkpoint that another gateway has cosigned. Peers are told of no newer one: what they have only
+   * heard of they would not tell a directory that is restored from a copy, which would then sign another story.
+   */
+  cosigned(): string | undefined;
   /** The checkpoint that the public is shown: the newest that is final, or the newest of all when that one is old. */
   shown(): string | undefined;
   /** The newest checkpoint, for witnesses from outside. */
@@ -105,6 +110,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const complaints = new Map<string, string>();
   const inFlight = new Map<string, Promise<void>>();
   let newest: Published | undefined;
+  let cosigned: Published | undefined;
   let finalSize = 0;
   let checkpoints = 0;
   let cosignatures = 0;
@@ -152,6 +158,8 @@ export function createPublisher(options: PublisherOptions): Publisher {
 
   function settle(published: Published): void {
     const { size, signers, foreign = false } = published;
+    const byOthers = others.some(({ witness }) => signers.includes(witness.name));
+    if (byOthers && size >= (cosigned?.size ?? 0)) cosigned = published;
     const final = counted(signers).length >= options.quorum;
     if (final) finalSize = Math.max(finalSize, size);
     shown.offer(published, { final, foreign });
@@ -282,6 +290,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
       await Promise.all(inFlight.values());
     },
     newest: () => newest?.note,
+    cosigned: () => cosigned?.note,
     shown: () => shown.pick()?.note,
     foreignTarget() {
       const target = newest;

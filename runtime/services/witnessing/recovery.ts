@@ -3,13 +3,14 @@
  * leaves whose records were damaged. Nothing is taken over that is not under a checkpoint that this gateway's
  * own log key has signed and the peer that gives it has cosigned.
  */
-import { equalBytes } from '../../core/encoding/cbor.ts';
+import { decodeCbor, equalBytes } from '../../core/encoding/cbor.ts';
+import { byteString, list } from '../../core/encoding/fields.ts';
 import { leafHash } from '../../core/log/hash.ts';
 import { type HashReader, inclusionProof, readerOf } from '../../core/log/proof.ts';
-import { TILE_WIDTH, tileHash, tilesOf, tileWidth } from '../../core/log/tiles.ts';
+import { joinHashes, TILE_WIDTH, tileHash, tilesOf, tileWidth } from '../../core/log/tiles.ts';
 import { createFrontier, type FrontierState } from '../../core/log/tree.ts';
 import { inclusionFault } from '../../core/log/verify.ts';
-import { type AskPeer, WITNESSED } from './gossip.ts';
+import { type AskPeer, SEEN, WITNESSED } from './gossip.ts';
 import type { SignedHead } from './mirror.ts';
 import { MIRROR } from './mirrors.ts';
 import { type LogParty, openStored, witnessName } from './names.ts';
@@ -36,16 +37,24 @@ export interface HeldHead extends SignedHead {
   readonly member?: string;
   /** Signed with a log key that is revoked: whoever stole it can sign what he likes, so f members' word is not enough. */
   readonly revoked?: boolean;
+  /** The peer has not cosigned it, only seen it: no mirror may have it, and still nothing else may be signed. */
+  readonly seen?: boolean;
 }
 
+/** What the peer has done with the checkpoint. */
+export const verbOf = ({ seen }: HeldHead): string => (seen ? 'seen' : 'cosigned');
+
 export interface Survey {
-  /** The newest checkpoint that each peer has cosigned, the largest first. */
+  /** The newest checkpoint that each peer has cosigned, and newer ones that it has seen, the largest first. */
   readonly heads: readonly HeldHead[];
   /** The checkpoint up to which each mirror has the log, the largest first. */
   readonly mirrors: readonly HeldHead[];
   /** Peers that gave nothing that can be believed, and why. */
   readonly silent: readonly { readonly gateway: string; readonly reason: string }[];
 }
+
+/** Notes that one peer may show of one log. */
+const MAX_SEEN = 32;
 
 /** Asks other gateways, all unless `some` are named, what they hold of the own log. */
 export async function surveyPeers(
@@ -61,12 +70,23 @@ export async function surveyPeers(
     if (answer.status !== 200) throw new Error(`status ${answer.status}`);
     into.push(openHeld(answer.body, peer, own, parties));
   }
+  async function readSeen(peer: LogParty): Promise<void> {
+    const answer = await ask(peer.gateway, SEEN, new TextEncoder().encode(own.origin));
+    if (answer.status === 404) return;
+    if (answer.status !== 200) throw new Error(`status ${answer.status}`);
+    for (const note of list(decodeCbor(answer.body), MAX_SEEN, 'notes')) {
+      const head = openHead(byteString(note, 'note'), peer, own, parties);
+      if (heads.some(({ size, root }) => size === head.size && equalBytes(root, head.root))) continue;
+      heads.push({ ...head, seen: true });
+    }
+  }
   const others = some.filter(({ gateway }) => gateway !== own.gateway);
   await Promise.all(
     others.map(async (peer) => {
       try {
         await read(peer, WITNESSED, new TextEncoder().encode(own.origin), heads);
         await read(peer, `${MIRROR}${own.gateway}/checkpoint`, new Uint8Array(0), mirrors);
+        await readSeen(peer);
       } catch (error) {
         silent.push({ gateway: peer.gateway, reason: (error as Error).message });
       }
@@ -77,9 +97,14 @@ export async function surveyPeers(
 }
 
 function openHeld(body: Uint8Array, peer: LogParty, own: LogParty, parties: readonly LogParty[]): HeldHead {
-  const { checkpoint, verified } = openStored(body, own, parties);
+  const { verified } = openStored(body, own, parties);
   if (!verified.some(({ name }) => name === witnessName(peer.origin)))
     throw new Error(`${peer.gateway} has not cosigned the checkpoint that it gives`);
+  return openHead(body, peer, own, parties);
+}
+
+function openHead(body: Uint8Array, peer: LogParty, own: LogParty, parties: readonly LogParty[]): HeldHead {
+  const { checkpoint, verified } = openStored(body, own, parties);
   const revoked = !verified.some(({ name, keyId }) =>
     own.logs.some((key) => key.name === name && key.keyId === keyId),
   );
@@ -262,14 +287,15 @@ export async function repairFromMirrors(
       if (!below) return undefined;
       hashes.push(tileHash(below));
     }
-    return join(hashes);
+    return joinHashes(hashes);
   }
 
   for (const { level, index, width } of tilesOf(log.size)) {
     const leaves = level === 0 ? await leavesOf(index, width) : undefined;
     const present = await log.tile(level, index, width).catch(() => undefined);
     if (present) continue;
-    const hashes = level > 0 ? await rebuild(level, index, width) : leaves && join(leaves.map(leafHash));
+    const hashes =
+      level > 0 ? await rebuild(level, index, width) : leaves && joinHashes(leaves.map(leafHash));
     if (!hashes) continue;
     repairs.push({ kind: 'tile', level, index, hashes });
     tiles.set(`${level}/${index}`, hashes);
@@ -294,10 +320,4 @@ async function bundleFault(
     return remote(level, position);
   });
   return inclusionFault(hashes[0]!, first, head.size, proof, head.root);
-}
-
-function join(hashes: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(hashes.length * 32);
-  for (const [index, hash] of hashes.entries()) bytes.set(hash, index * 32);
-  return bytes;
 }

@@ -8,7 +8,7 @@
 import { equalBytes } from '../../core/encoding/cbor.ts';
 import { decodeBundle, encodeBundle } from '../../core/log/bundle.ts';
 import { HASH_LENGTH, leafHash } from '../../core/log/hash.ts';
-import { TILE_WIDTH, tileHash } from '../../core/log/tiles.ts';
+import { joinHashes, TILE_WIDTH, tileHash } from '../../core/log/tiles.ts';
 import { createFrontier, type FrontierState } from '../../core/log/tree.ts';
 import type { LogKeys } from './keys.ts';
 import type { DamagedRecord, Store, Write } from './store.ts';
@@ -83,7 +83,7 @@ export async function openTreeLog(store: Store, keys: LogKeys, state: FrontierSt
         const row = edge.hashes[level];
         row.push(hash);
         if (row.length < TILE_WIDTH) return;
-        complete(writes, keys.tile(level, Math.floor(position / TILE_WIDTH)), row, concat);
+        complete(writes, keys.tile(level, Math.floor(position / TILE_WIDTH)), row, joinHashes);
         edge.hashes[level] = [];
       });
       if (edge.leaves.length === TILE_WIDTH) {
@@ -108,7 +108,7 @@ export async function openTreeLog(store: Store, keys: LogKeys, state: FrontierSt
       const rows = Math.floor(frontier.size / TILE_WIDTH ** level);
       if (index === Math.floor(rows / TILE_WIDTH)) {
         const row = (edge.hashes[level] ?? []).slice(0, width);
-        if (isWhole(row)) return concat(row);
+        if (isWhole(row)) return joinHashes(row);
         throw new Error(`tile ${level}/${index} has a hole: a record was damaged`);
       }
       return (await read(keys.tile(level, index))).subarray(0, width * HASH_LENGTH);
@@ -187,14 +187,8 @@ function followsFrom(
       const part = row.slice(from, from + width);
       from += width;
       const hash = hashes[at++];
-      if (isWhole(part) && !(hash && equalBytes(tileHash(concat(part)), hash))) return false;
+      if (isWhole(part) && !(hash && equalBytes(tileHash(joinHashes(part)), hash))) return false;
     }
   }
   return true;
-}
-
-function concat(hashes: readonly Uint8Array[]): Uint8Array {
-  const bytes = new Uint8Array(hashes.length * HASH_LENGTH);
-  for (const [index, hash] of hashes.entries()) bytes.set(hash, index * HASH_LENGTH);
-  return bytes;
 }

@@ -83,6 +83,7 @@ async function openNode(name: string, place: Place) {
     parties,
     self: name,
     newest: () => publisher.newest(),
+    cosigned: () => publisher.cosigned(),
     witnessed: (origin) => witness.newest(origin),
     held: (origin) => witness.held(origin),
     request: (peer, path, body) => place.request(node, peer, path, body),

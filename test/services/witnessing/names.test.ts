@@ -11,6 +11,7 @@ import {
   logParties,
   openStored,
   ownSigners,
+  policyInForce,
   policyOf,
 } from '../../../runtime/services/witnessing/names.ts';
 import { endorse } from '../../../runtime/state/provenance/endorsement.ts';
@@ -74,6 +75,17 @@ test('a party follows the roster: new keys, old ones, revoked ones', async () =>
   assert.deepEqual(one.logs, [one.log]);
   assert.equal(one.logKeys.length, 2);
   assert.equal(one.witnesses.length, 2, 'the witness key is not meant');
+});
+
+test('where revocations leave fewer members than a quorum, the policy to hand out names the old keys', async () => {
+  const { parties, keys, revoke } = setUp();
+  const written = formatPolicy(policyInForce(parties));
+  assert.equal(written, formatPolicy(policyOf(parties, 'accepted')));
+  await revoke('gateway-2', 'witness', keys('gateway-2'), SECOND);
+  assert.throws(() => policyOf(parties, 'accepted'));
+  const policy = policyInForce(parties);
+  assert.equal(formatPolicy(parsePolicy(formatPolicy(policy))), formatPolicy(policy));
+  assert.equal(formatPolicy(policy), written);
 });
 
 test('when every key is revoked nothing passes', async () => {

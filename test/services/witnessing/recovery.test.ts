@@ -5,12 +5,14 @@ import { decodeBundle, encodeBundle } from '../../../runtime/core/log/bundle.ts'
 import { leafHash } from '../../../runtime/core/log/hash.ts';
 import { tileWidth } from '../../../runtime/core/log/tiles.ts';
 import { createFrontier, treeRoot } from '../../../runtime/core/log/tree.ts';
+import { formatAddCheckpoint } from '../../../runtime/core/log/witness.ts';
 import {
   type Readable,
   recoverFromMirrors,
   repairFromMirrors,
   surveyPeers,
 } from '../../../runtime/services/witnessing/recovery.ts';
+import { ADD_CHECKPOINT } from '../../../runtime/services/witnessing/witnessing.ts';
 import { createNetwork, type Network, type Node, unanswered } from './exchanges.ts';
 
 const NOTHING = new Uint8Array(0);
@@ -115,6 +117,54 @@ test('no mirror has all that was cosigned: what there is, and that it is not all
   const { recovery, kept } = await recover(net, empty);
   assert.equal(recovery.kind, 'partial');
   assert.deepEqual([recovery.newest!.size, recovery.frontier.size, kept.length], [25, 20, 20]);
+});
+
+test('a checkpoint that nobody has cosigned is told to nobody', async (t) => {
+  const net = await createNetwork(t, { fleets: [1, 1, 1] });
+  const node = net.node('gateway-0');
+  await node.grow(20);
+  await net.publishAll();
+  await node.grow(5);
+  // Signed and stored, and the requests to the witnesses are lost.
+  net.onRequest((from, _to, path) => (from === node && path === ADD_CHECKPOINT ? unanswered() : undefined));
+  await node.publish();
+  assert.equal(node.publisher.status().published, 25);
+  await net.gossip(3);
+  const { heads } = await surveyPeers(peersOf(net, node));
+  assert.deepEqual(
+    heads.map(({ size, seen }) => [size, seen]),
+    [
+      [20, undefined],
+      [20, undefined],
+    ],
+  );
+});
+
+test('a checkpoint that a peer has only seen counts too: no other may be signed in its place', async (t) => {
+  const net = await createNetwork(t, { fleets: [1, 1, 1] });
+  const node = net.node('gateway-0');
+  await node.grow(20);
+  await net.publishAll();
+  await net.pullAll();
+  await node.grow(5);
+  net.onRequest((from, _to, path) => (from === node && path === ADD_CHECKPOINT ? unanswered() : undefined));
+  await node.publish();
+  // A request that reaches a witness, which answers that it knows another size; nobody lives to ask again.
+  const request = formatAddCheckpoint(0, [], node.publisher.newest()!);
+  assert.equal((await net.node('gateway-1').witness.addCheckpoint(request)).status, 409);
+  const empty = await net.open('gateway-0', 'empty');
+  t.after(() => empty.journal.close());
+  const survey = await surveyPeers(peersOf(net, empty));
+  assert.deepEqual(
+    survey.heads.map(({ size, seen }) => [size, seen]),
+    [
+      [25, true],
+      [20, undefined],
+      [20, undefined],
+    ],
+  );
+  const { recovery } = await recover(net, empty, Promise.resolve(survey));
+  assert.equal(recovery.kind, 'partial');
 });
 
 test('a log that has gone on otherwise is not joined to what was published', async (t) => {
