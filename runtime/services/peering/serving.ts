@@ -102,7 +102,7 @@ export function createServing({ handler, limitMs, maxMessageBytes, connect, log 
         maxSessionMemory: SESSION_MEMORY_MB,
         settings: { maxConcurrentStreams: MAX_STREAMS },
       });
-      const ending = watch(session);
+      const ending = watch(session, socket);
       session.on('stream', (stream, headers) => {
         stream.on('error', (error) => loadOf(peer).log('warn', `request of ${peer}: ${error.message}`));
         if (headers[':method'] !== 'CONNECT') void answer(peer, headers, stream);

@@ -7,6 +7,7 @@ import {
   type Http2Session,
   type IncomingHttpHeaders,
 } from 'node:http2';
+import type { Duplex } from 'node:stream';
 import type { TLSSocket } from 'node:tls';
 import type { Ending } from './lasting.ts';
 import { cameWhole, type PeerResponse, peerError, readAll } from './message.ts';
@@ -25,16 +26,20 @@ export interface Session extends Ending {
   tunnel(target: string): Promise<ClientHttp2Stream>;
 }
 
-/** Watches a session of either end: why it ended, and whether the other end is still there. */
-export function watch(session: Http2Session): Ending {
+/** Watches a session of either end, on `socket`: why it ended, and whether the other end is still there. */
+export function watch(session: Http2Session, socket: Duplex): Ending {
   let reason: string | undefined;
   const ended = new Promise<string>((resolve) => {
+    const over = () => resolve(reason ?? 'the connection was closed');
     session.on('error', (error: Error) => {
       reason ??= error.message;
     });
-    session.once('close', () => resolve(reason ?? 'the connection was closed'));
+    session.once('close', over);
+    keepAlive(session, () => {
+      socket.destroy();
+      over();
+    });
   });
-  keepAlive(session);
   return {
     ended,
     alive: () => !session.destroyed && !session.closed,
@@ -45,12 +50,23 @@ export function watch(session: Http2Session): Ending {
   };
 }
 
-/** Notices a peer that is gone without a word. */
-function keepAlive(session: Http2Session): void {
+/**
+ * Notices a peer that is gone without a word, and a session that is being closed and never comes to its end: after a
+ * GOAWAY the socket is only ended, and its other end may keep its half open. That one is cut off.
+ */
+function keepAlive(session: Http2Session, cutOff: () => void): void {
   let answered = true;
+  let closing = false;
   const timer = setInterval(() => {
-    // Destroying is not yet closing: the event that ends this timer may still be on its way.
-    if (session.destroyed) return;
+    if (session.destroyed || session.closed) {
+      // Once for what is on its way.
+      if (closing) {
+        clearInterval(timer);
+        cutOff();
+      }
+      closing = true;
+      return;
+    }
     if (!answered) {
       session.destroy(new Error('no answer to a ping'));
       return;
@@ -80,7 +96,7 @@ export function openSession(
       maxSessionMemory: SESSION_MEMORY_MB,
       settings: { enablePush: false },
     });
-    const ending = watch(session);
+    const ending = watch(session, socket);
     const stopped = () => ending.end('stopped');
     signal.addEventListener('abort', stopped);
     const limit = setTimeout(() => ending.end('it says nothing'), HANDSHAKE_LIMIT_MS);
