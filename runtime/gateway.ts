@@ -6,6 +6,7 @@ import type { BusAccess } from '../drivers/driver.ts';
 import { createSimulatedPlant } from '../drivers/simulated/plant.ts';
 import { toHex } from './core/encoding/base64.ts';
 import { createSign1Signer } from './core/encoding/cose.ts';
+import { ruleFor } from './core/learning/alarm.ts';
 import { initialParameters } from './core/learning/model.ts';
 import { answerDamage, createDailyScrub } from './damage.ts';
 import type { GatewayOptions } from './gateway-options.ts';
@@ -20,7 +21,12 @@ import { createParties } from './services/federation/parties.ts';
 import { textResponse } from './services/peering/message.ts';
 import { createPeering } from './services/peering/peering.ts';
 import { createTelemetry } from './services/telemetry/telemetry.ts';
+import { ADOPTION, openAdoption } from './services/training/adoption.ts';
+import { openAlarms } from './services/training/alarm.ts';
+import { createCalibration } from './services/training/calibration.ts';
 import { createDataset } from './services/training/dataset.ts';
+import { type EvidenceBook, openEvidenceBook } from './services/training/evidence.ts';
+import { openHoldout } from './services/training/holdout.ts';
 import { createLearner } from './services/training/learner.ts';
 import { createPredictor } from './services/training/prediction.ts';
 import { createTrainer } from './services/training/trainer.ts';
@@ -31,7 +37,7 @@ import type { Agreement } from './state/agreement/agreement.ts';
 import { readBounded } from './state/files.ts';
 import { type Journal, openJournal } from './state/journal/journal.ts';
 import { createDepositBook } from './state/ledger/deposits.ts';
-import { openLedger } from './state/ledger/ledger.ts';
+import { type Ledger, openLedger } from './state/ledger/ledger.ts';
 import { type MaintenanceBook, openMaintenanceBook } from './state/maintenance/book.ts';
 import { certificatePath } from './state/provenance/certificate.ts';
 import { createClock } from './state/provenance/clock.ts';
@@ -43,7 +49,7 @@ import { ownKeysFault, type Roster } from './state/provenance/roster.ts';
 import { tellDamage } from './state/provenance/tell-damage.ts';
 import { createTlsTrust } from './state/provenance/tls-trust.ts';
 import { type GatewayStatus, statusOf } from './status.ts';
-import { averageModels, modelOf, sheetOf, windowsOf } from './terms.ts';
+import { averageModels, lossOf, modelOf, sheetOf, windowsOf } from './terms.ts';
 
 export interface Gateway {
   /** @throws Error when a port is taken or something stored is damaged; what had been started is stopped again. */
@@ -56,6 +62,8 @@ export interface Gateway {
   readonly book: MaintenanceBook;
   readonly roster: Roster;
   readonly journal: Journal;
+  readonly ledger: Ledger;
+  readonly evidence: EvidenceBook;
   readonly agreementFile: string;
   /** Machines of the configuration. */
   readonly machines: readonly string[];
@@ -95,6 +103,7 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
   const recorder = await openRecorder(journal, keys, createClock());
   const book = await openMaintenanceBook(journal, recorder);
   const ledger = await openLedger(journal, recorder, (entry) => deposits.deposit(entry));
+  const evidence = await openEvidenceBook(journal, recorder);
   const memory = await openMemory(
     journal,
     model,
@@ -102,6 +111,15 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     toHex(agreement.hash),
     terms.federation.averageLast,
   );
+  const learning = { model, sheet: sheetOf(terms), windows: windowsOf(terms) };
+  const holdout = await openHoldout({
+    section: journal.section('holdout'),
+    write: (writes) => journal.write(writes, { urgent: true }),
+    holdBack: settings.training.holdBack,
+    trained: evidence.counts().updates > 0 || memory.contributed() > 0,
+  });
+  // All at once, so that roles are drawn by lot.
+  await holdout.admit(settings.machine.map(({ id }) => id));
   const buses = openBuses(settings);
   const acquisition = createAcquisition({
     machines: settings.machine,
@@ -125,16 +143,59 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     book,
     verify: createKeyring(() => roster.keys(name), 'sample').verifyAny,
     stream: terms.learning.stream,
-    channels: terms.channel.length,
-    onChange: (machines) => predictor.refresh(machines),
+    channels: terms.channel,
+    onChange: (machines) => {
+      holdout
+        .admit(machines)
+        .catch((error: Error) => log('training')('error', `roles of machines: ${error.message}`));
+      predictor.refresh(machines);
+      adoption.reconsider();
+    },
     log: log('training'),
   });
-  const predictor = createPredictor({
-    model,
-    sheet: sheetOf(terms),
-    windows: windowsOf(terms),
+  const agreed = terms.prediction.alarm;
+  const alarms =
+    agreed &&
+    (await openAlarms({
+      rule: ruleFor(terms.learning.label, agreed, terms.prediction.coverage),
+      section: journal.section('alarm'),
+      write: (writes) => journal.write(writes),
+      async record(fields, writes) {
+        const digest = await book.record(fields, writes);
+        witnessing.publishSoon();
+        return digest;
+      },
+      log: log('prediction'),
+    }));
+  const calibration = createCalibration({
+    ...learning,
+    coverage: terms.prediction.coverage,
     dataset,
+    holdout,
+  });
+  const predictor = createPredictor({
+    ...learning,
+    dataset,
+    calibration,
+    alarms,
+    roleOf: holdout.roleOf,
+    log: log('prediction'),
     emit: (prediction) => telemetry.publishPrediction(prediction.machine, { ...prediction }),
+  });
+  const adoption = await openAdoption({
+    ...learning,
+    agreement: agreement.hash,
+    dataset,
+    roleOf: holdout.roleOf,
+    whyNone: holdout.why,
+    alarm: agreed,
+    section: journal.section(ADOPTION),
+    enter: (body, writes) => recorder.entry('adoption', body, writes),
+    onAdopted: (present) =>
+      present
+        ? predictor.use(present.version, present.parameters, present.figures !== undefined)
+        : predictor.rest(),
+    log: log('prediction'),
   });
   const { stream } = terms.learning;
   const hasStream = settings.machine.some((machine) =>
@@ -156,6 +217,9 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     ledger,
     trainer,
     settled: () => acquisition.settled(),
+    loss: lossOf(terms),
+    evidence,
+    trains: holdout.trains,
     hasStream,
     live: settings.machine.some((machine) => machine.stream.some((stream) => stream.intervalMs > 0)),
   });
@@ -203,8 +267,8 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     connected: (peer) => !standing.doubt() && peering.connected(peer),
     logRound: async (body, writes) => void (await recorder.entry('round', body, writes)),
     onModel: (recent) => {
-      const { version } = recent.at(-1)!.head;
-      if (version > 0) predictor.use(version, averageModels(recent, terms.federation.averageLast));
+      const { version, hash } = recent.at(-1)!.head;
+      if (version > 0) adoption.consider(version, hash, averageModels(recent, terms.federation.averageLast));
     },
     log: log('federation'),
   });
@@ -246,6 +310,9 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     acquisition,
     dataset,
     predictor,
+    holdout,
+    adoption,
+    calibration,
     ledger,
     telemetry,
     peering,
@@ -272,6 +339,8 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     book,
     roster,
     journal,
+    ledger,
+    evidence,
     agreementFile: settings.gateway.agreement!,
     machines: settings.machine.map((machine) => machine.id),
     publishSoon: () => witnessing.publishSoon(),
@@ -295,6 +364,7 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
         scrub.start();
         running.push(() => scrub.stop());
         await logAgreement(journal, recorder, agreement);
+        await evidence.settle();
         statements.start();
         running.push(() => statements.stop());
         telemetry.start();
@@ -307,6 +377,9 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
         await outside.start();
         dataset.start();
         running.push(() => dataset.stop());
+        adoption.start();
+        running.push(() => adoption.stop());
+        if (alarms) running.push(() => alarms.settled());
         running.push(() => trainer.stop());
         running.push(async () => deposits.stop());
         federation.start();

@@ -63,7 +63,7 @@ export function createLogRooms(
     ask: (gateway, body) => peering.request(gateway, ADD_CHECKPOINT, new TextEncoder().encode(body)),
     connected: (gateway) => peering.connected(gateway),
     isDisgraced: (member) => exchange.isDisgraced(member),
-    heldBack: () => standing.heldBack() ?? exchange.heldBack(),
+    heldBack: standing.heldBack,
     padding: agreement.terms.log.padding,
     foreignIntervalMs: outsiders.foreignWitness.length > 0 ? outsiders.foreignIntervalMs : 0,
     report,

@@ -78,6 +78,8 @@ export interface StandingStatus {
   readonly answered: readonly string[];
   /** Other members that must have answered to end a doubt. */
   readonly needed: number;
+  /** Why no new checkpoint is signed. */
+  readonly heldBack: string | null;
 }
 
 export interface Standing {
@@ -90,7 +92,7 @@ export interface Standing {
   doubt(): string | undefined;
   /** Why nothing is cosigned for others: the doubt, unless the witness has a new key since. */
   unsure(): string | undefined;
-  /** Why no checkpoint is signed. */
+  /** Why no checkpoint is signed: a doubt, or that too few have said yet how far they have seen this log. */
   heldBack(): string | undefined;
   /** The answer to requests that are not served while there is a doubt. */
   refusal(path: string): { readonly status: number; readonly body: Uint8Array } | undefined;
@@ -108,6 +110,15 @@ const WATCH_MS = 500;
 /** Other members whose answers end a doubt; see above. */
 export function answersForDoubt(members: number): number {
   return Math.min(members - 1, members - quorum(members) + faults(members) + 1);
+}
+
+/**
+ * Other members who must have said since the start how far they have seen this log, before a checkpoint is signed
+ * where there is no doubt: a whole disk put back shows no sign of it. Of any n - q + 1 one has cosigned the newest
+ * final checkpoint, so a start waits for fewer than finality does; one that lies can hide what only it has seen.
+ */
+export function answersToSign(members: number): number {
+  return Math.min(members - 1, members - quorum(members) + 1);
 }
 
 /** Puts the part together with the rooms that it asks. */
@@ -150,6 +161,7 @@ export function createStanding(options: StandingOptions): Standing {
     ({ gateway, member }) => member !== own.member && !options.without.includes(gateway),
   );
   const needed = Math.min(answersForDoubt(membersOf(parties)), membersOf(present));
+  const neededToSign = Math.min(answersToSign(membersOf(parties)), membersOf(present));
   const answered = new Set<string>();
   /** Members that show a head beyond this log's under a revoked key. */
   const underRevoked = new Set<string>();
@@ -276,6 +288,12 @@ export function createStanding(options: StandingOptions): Standing {
     );
   }
 
+  function heldBack(): string | undefined {
+    const reason = why();
+    if (reason !== undefined || members() >= neededToSign) return reason;
+    return `${members()} of ${neededToSign} members have said how far they have seen this log`;
+  }
+
   function unsure(): string | undefined {
     if (behind === undefined && doubt?.witnessKey !== toHex(witnessKey)) return undefined;
     return `${why()}; or give the witness a new key: kosmos keys rotate --purpose witness`;
@@ -313,14 +331,20 @@ export function createStanding(options: StandingOptions): Standing {
     },
     doubt: why,
     unsure,
-    heldBack: why,
+    heldBack,
     refusal(path) {
       const reason = isWitness(path) ? unsure() : path.startsWith('/federation/') ? why() : undefined;
       return reason === undefined
         ? undefined
         : { status: 503, body: new TextEncoder().encode(`${reason}\n`) };
     },
-    status: () => ({ doubt: doubt ? why()! : null, behind: behind ?? null, answered: [...answered], needed }),
+    status: () => ({
+      doubt: doubt ? why()! : null,
+      behind: behind ?? null,
+      answered: [...answered],
+      needed,
+      heldBack: heldBack() ?? null,
+    }),
   };
 }
 

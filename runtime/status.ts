@@ -4,7 +4,10 @@ import type { Acquisition } from './services/acquisition/acquisition.ts';
 import type { Federation } from './services/federation/federation.ts';
 import type { Peering } from './services/peering/peering.ts';
 import type { Telemetry } from './services/telemetry/telemetry.ts';
+import type { Adoption } from './services/training/adoption.ts';
+import type { Calibration } from './services/training/calibration.ts';
 import type { Dataset } from './services/training/dataset.ts';
+import type { Holdout } from './services/training/holdout.ts';
 import type { Predictor } from './services/training/prediction.ts';
 import type { GatewaySettings } from './settings.ts';
 import type { Standing } from './standing.ts';
@@ -26,6 +29,9 @@ export interface Rooms {
   readonly acquisition: Acquisition;
   readonly dataset: Dataset;
   readonly predictor: Predictor;
+  readonly holdout: Holdout;
+  readonly adoption: Adoption;
+  readonly calibration: Calibration;
   readonly ledger: Ledger;
   readonly telemetry: Telemetry;
   readonly peering: Peering;
@@ -43,6 +49,9 @@ export function statusOf(rooms: Rooms) {
     acquisition,
     dataset,
     predictor,
+    holdout,
+    adoption,
+    calibration,
     ledger,
     telemetry,
     peering,
@@ -89,10 +98,13 @@ export function statusOf(rooms: Rooms) {
               unit,
               delta: terms.privacy.delta,
               budget: terms.privacy.epsilon,
-              spent: ledger.spent(unit, terms.privacy.delta),
+              spent: ledger.bound(unit, terms.privacy.delta),
               charges: ledger.charges().length,
             },
       telemetry: telemetry.status(),
+      held: { ...holdout.counts(), why: holdout.why() ?? null },
+      adoption: adoption.status(),
+      calibration: calibration.status(),
       predictions: predictor.latest().slice(0, 20),
     };
   };

@@ -10,16 +10,40 @@ export function sheetOf(terms: AgreementTerms): DataSheet {
   return { channels: terms.channel, conditions: terms.condition };
 }
 
-/** How windows are cut and labelled. */
+/** How windows are cut, described and labelled. */
 export function windowsOf({ learning }: AgreementTerms): LabelSpec {
-  const { window, minimum, slopeScale, cap, inputs } = learning;
-  return { window, minimum, slopeScale, cap, ...(inputs ? { inputs } : {}) };
+  const { window, minimum, stride, features, conditionInputs, slopeScale, label, cap } = learning;
+  const { inputs, bands, horizon, period, maxGap } = learning;
+  return {
+    ...{ window, minimum, stride, features, conditionInputs, slopeScale, label, cap },
+    ...(inputs ? { inputs } : {}),
+    ...(bands === undefined ? {} : { bands }),
+    ...(horizon === undefined ? {} : { horizon }),
+    ...(period === undefined ? {} : { period }),
+    ...(maxGap === undefined ? {} : { maxGap }),
+  };
 }
 
 /** The model that the agreement names. */
 export function modelOf(terms: AgreementTerms): ModelSpec {
-  const { hidden, activation } = terms.learning;
-  return { inputs: featureCount(sheetOf(terms), windowsOf(terms)), hidden, activation };
+  const { model, filters, hidden, activation, window } = terms.learning;
+  const sheet = sheetOf(terms);
+  const windows = windowsOf(terms);
+  const inputs = featureCount(sheet, windows);
+  if (model === 'autoencoder') return { kind: 'autoencoder', inputs, hidden, activation };
+  if (model === 'dense') return { kind: 'dense', inputs, hidden, activation };
+  const channels = inputs / window;
+  return { kind: 'convolution', rows: window, channels, filters: filters ?? [], hidden, activation };
+}
+
+/** What the model's output is held against in training. */
+export function lossOf({ learning }: AgreementTerms): 'squared' | 'logistic' | 'reconstruction' {
+  const losses = {
+    'remaining-life': 'squared',
+    'failure-within': 'logistic',
+    none: 'reconstruction',
+  } as const;
+  return losses[learning.label];
 }
 
 /** The mean of the last models' parameters: steadier under noise than the last one alone. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict';
-import { rm } from 'node:fs/promises';
+import { cp, rm } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
 import { createSigner } from '#ed25519';
 import { randomBytes } from '#random';
@@ -7,15 +7,21 @@ import { toHex } from '../runtime/core/encoding/base64.ts';
 import { formatCheckpoint } from '../runtime/core/log/checkpoint.ts';
 import { cosign } from '../runtime/core/log/cosignature.ts';
 import { addSignatures, formatNote, signNote } from '../runtime/core/log/note.ts';
+import { quorum } from '../runtime/core/log/policy.ts';
 import { createEvidenceBook } from '../runtime/services/witnessing/evidence.ts';
-import { type LogParty, logParties, ownSigners } from '../runtime/services/witnessing/names.ts';
+import { logParties, ownSigners } from '../runtime/services/witnessing/names.ts';
 import { createOrigins } from '../runtime/services/witnessing/origins.ts';
-import { createOwnHead } from '../runtime/services/witnessing/own-head.ts';
-import { createStanding, isBehind, type StandingOptions } from '../runtime/standing.ts';
+import {
+  answersToSign,
+  createStanding,
+  isBehind,
+  type Standing,
+  type StandingOptions,
+} from '../runtime/standing.ts';
 import { endorse } from '../runtime/state/provenance/endorsement.ts';
 import { revoke } from '../runtime/state/provenance/revocation.ts';
 import { rosterOf } from '../runtime/state/provenance/roster.ts';
-import { createNetwork, type Network, type Node } from './services/witnessing/exchanges.ts';
+import { createNetwork, type Network, type Node, unanswered } from './services/witnessing/exchanges.ts';
 
 /** A gateway that begins, with all of its peers there. */
 function standingOf(net: Network, node: Node, options: Partial<StandingOptions> = {}) {
@@ -75,17 +81,14 @@ async function stolenLogKey(t: TestContext, liars: readonly string[]) {
       body: new TextEncoder().encode(formatNote(addSignatures(forged, [cosignature]))),
     };
   };
-  const own = parties.find(({ gateway }) => gateway === 'gateway-0') as LogParty;
-  const ownHead = createOwnHead({ own, parties, journal: node.journal, ask: request, connected: () => true });
-  return { ownHead, standing: standingOf(net, node, { parties, request }), lies: () => lies };
+  return { standing: standingOf(net, node, { parties, request }), lies: () => lies };
 }
 
 test('one peer that lies with a stolen log key, revoked since, keeps no gateway from starting', async (t) => {
-  const { ownHead, standing, lies } = await stolenLogKey(t, ['gateway-3']);
-  await ownHead.ask();
-  assert.equal(ownHead.held(), undefined);
+  const { standing, lies } = await stolenLogKey(t, ['gateway-3']);
+  assert.match(standing.heldBack()!, /^0 of 2 members have said/);
   await standing.confirm();
-  assert.ok(lies() >= 2, 'the lie was told');
+  assert.ok(lies() >= 1, 'the lie was told');
   assert.equal(standing.heldBack(), undefined);
   assert.equal(standing.status().behind, null);
   await standing.stop();
@@ -181,4 +184,114 @@ test('a restored witness that is told two heads of a log which nobody links cosi
     assert.ok(!teller.publisher.status().cosigners.includes('member-1'), story);
   }
   assert.equal(two.publisher.status().finalSize, 0);
+});
+
+/** A network whose gateways sign no checkpoint before their peers have said how far they have seen their logs. */
+async function careful(t: TestContext, members: number) {
+  const standings = new Map<Node, Standing>();
+  const net: Network = await createNetwork(t, {
+    fleets: Array.from({ length: members }, () => 1),
+    heldBack: (node) => standingFor(node).heldBack(),
+  });
+  const standingFor = (node: Node): Standing => {
+    const known = standings.get(node) ?? standingOf(net, node);
+    standings.set(node, known);
+    return known;
+  };
+  /** Peers that do not answer are waited for a moment. */
+  const confirm = (node: Node) => standingFor(node).confirm(300);
+  return { net, standingFor, confirm };
+}
+
+/** gateway-0 published more than its directory holds after the whole disk was put back: nothing there says so. */
+async function diskPutBack(
+  { net, confirm }: Awaited<ReturnType<typeof careful>>,
+  before: number,
+  after: number,
+) {
+  await confirm(net.node('gateway-0'));
+  await net.node('gateway-0').grow(before);
+  await net.node('gateway-0').publish();
+  await net.restart('gateway-0', (directory) => cp(directory, `${directory}-copy`, { recursive: true }));
+  await confirm(net.node('gateway-0'));
+  await net.node('gateway-0').grow(after);
+  await net.node('gateway-0').publish();
+  assert.equal(net.node('gateway-0').publisher.status().published, before + after);
+  return net.restart('gateway-0', async (directory) => {
+    await rm(directory, { recursive: true });
+    await cp(`${directory}-copy`, directory, { recursive: true });
+  });
+}
+
+test('any that answer include one who cosigned the newest final checkpoint, and finality asks for no fewer', () => {
+  for (let members = 3; members <= 40; members++) {
+    const needed = answersToSign(members);
+    assert.ok(needed >= 1 && needed <= quorum(members) - 1, `${members}: ${needed}`);
+    assert.ok(needed > members - quorum(members) || needed === members - 1);
+  }
+});
+
+for (const members of [3, 4, 7]) {
+  for (const grown of [0, 2, 9]) {
+    test(`a disk put back, then ${grown} more leaves: nothing is signed, and nobody is convicted (${members} members)`, async (t) => {
+      const made = await careful(t, members);
+      const { net, standingFor, confirm } = made;
+      const node = await diskPutBack(made, 4, 5);
+      await node.grow(grown);
+      await node.publish();
+      assert.equal(node.publisher.status().published, 4);
+      assert.match(standingFor(node).heldBack()!, /^0 of \d members have said/);
+      await assert.rejects(confirm(node), isBehind);
+      await node.publish();
+      assert.equal(node.publisher.status().published, 4);
+      assert.match(standingFor(node).heldBack()!, /has cosigned 9 blocks of this log/);
+      assert.equal(standingFor(node).status().heldBack, standingFor(node).heldBack());
+      await net.gossip(2);
+      for (const one of net.nodes()) assert.deepEqual(one.exchange.status().evidence, [], one.name);
+    });
+  }
+}
+
+test('an ordinary start goes on as soon as enough peers have answered', async (t) => {
+  const { net, standingFor, confirm } = await careful(t, 4);
+  const first = net.node('gateway-0');
+  await confirm(first);
+  await first.grow(3);
+  await first.publish();
+  const again = await net.restart('gateway-0');
+  await again.grow(3);
+  let willing = ['gateway-1'];
+  net.onRequest((from, to, path) =>
+    from === again && path === '/witnessed' && !willing.includes(to) ? unanswered() : undefined,
+  );
+  await confirm(again);
+  await again.publish();
+  assert.equal(standingFor(again).heldBack(), '1 of 2 members have said how far they have seen this log');
+  assert.equal(again.publisher.status().published, 3);
+  willing = ['gateway-1', 'gateway-3'];
+  await confirm(again);
+  await again.publish();
+  assert.equal(standingFor(again).heldBack(), undefined);
+  assert.equal(standingFor(again).status().heldBack, null);
+  assert.equal(again.publisher.status().finalSize, 6);
+});
+
+test('what a liar says of this log counts only with this log’s own signature', async (t) => {
+  const { net, standingFor, confirm } = await careful(t, 3);
+  const node = net.node('gateway-0');
+  const other = net.node('gateway-1');
+  await confirm(other);
+  await other.grow(50);
+  await other.publish();
+  const lie = new TextEncoder().encode(other.publisher.newest()!);
+  net.onRequest((from, to, path) =>
+    from === node && to === 'gateway-1' && path === '/witnessed'
+      ? Promise.resolve({ status: 200, body: lie })
+      : undefined,
+  );
+  await confirm(node);
+  await node.grow(1);
+  await node.publish();
+  assert.equal(standingFor(node).heldBack(), undefined, 'the other member’s answer is enough');
+  assert.equal(node.publisher.status().published, 1);
 });

@@ -8,6 +8,7 @@ import { MAINTENANCE_TYPES } from '../state/maintenance/entry.ts';
 import { didYouMean } from '../state/settings/suggest.ts';
 import { exportHandlers } from './export/handlers.ts';
 import { keysHandlers } from './keys/handlers.ts';
+import { privacyHandlers } from './privacy/handlers.ts';
 
 const maintenanceRequest = z.strictObject({
   machine: z.string().min(1).max(64),
@@ -22,6 +23,7 @@ export function controlHandlers(
   return {
     ...keysHandlers(agreement, gateway.roster),
     ...exportHandlers(gateway, agreement),
+    ...privacyHandlers(agreement, gateway),
     status: async () => gateway.status(),
     model: async () => gateway.model(),
     maintenance: async (given) => {

@@ -29,6 +29,26 @@ runProgram(
         load: async () => (await import('./status.ts')).status,
       },
       {
+        name: 'predict',
+        summary: 'predict for machines whose rows are in a file',
+        load: async () => (await import('./predict.ts')).predict,
+      },
+      {
+        name: 'privacy',
+        summary: 'show what was spent of the privacy budget, and what is left',
+        load: async () => (await import('./privacy.ts')).privacy,
+      },
+      {
+        name: 'privacy open',
+        summary: 'open to an auditor what the log commits to about a round',
+        load: async () => (await import('./privacy.ts')).privacyOpen,
+      },
+      {
+        name: 'privacy check',
+        summary: 'check what kosmos privacy open has written',
+        load: async () => (await import('./privacy.ts')).privacyCheck,
+      },
+      {
         name: 'verify',
         summary: 'check a gateway’s directory offline',
         load: async () => (await import('./verify.ts')).verify,

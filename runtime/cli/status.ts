@@ -1,5 +1,6 @@
 import { resolve } from 'node:path';
 import { askDaemon } from '../services/control/client.ts';
+import { describePrediction } from '../services/training/prediction.ts';
 import type { GatewayStatus } from '../status.ts';
 import { loadSettings, socketIn } from './settings-file.ts';
 import { defineCommand } from './terminal/command.ts';
@@ -90,10 +91,7 @@ function describe(given: GatewayStatus): readonly string[] {
     ),
     ...given.predictions
       .slice(0, 5)
-      .map((prediction) => [
-        'prediction',
-        `${prediction.machine}: ${prediction.remaining.toFixed(0)}${prediction.remaining >= prediction.cap ? ' or more' : ''} samples left (model ${prediction.model})`,
-      ]),
+      .map((prediction) => ['prediction', `${prediction.machine}: ${describePrediction(prediction)}`]),
   ];
   return table([{ title: '' }, { title: '' }], rows);
 }

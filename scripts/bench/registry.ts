@@ -1,3 +1,4 @@
+import { coverage } from './coverage.ts';
 import { deviceWrites } from './device-writes.ts';
 import { ed25519Sign } from './ed25519-sign.ts';
 import { fd001, fd001Private } from './fd001.ts';
@@ -22,4 +23,5 @@ export const BENCHES: readonly Bench[] = [
   idleMemory,
   fd001,
   fd001Private,
+  coverage,
 ];

@@ -68,7 +68,7 @@ function dealOut(engines: FederationOptions['engines'], gateways: number): Episo
   return Array.from({ length: gateways }, (_, gateway) =>
     engines
       .filter((_engine, index) => index % gateways === gateway)
-      .map((rows, index) => ({ machine: `${gateway}-${index}`, rows, end: 'failure' })),
+      .map((rows, index) => ({ machine: `${gateway}-${index}`, rows, end: 'failure', ended: 0 })),
   );
 }
 

@@ -23,7 +23,13 @@ const ROOMS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** What core may stand on besides itself: pure libraries that run in a browser. */
-const CORE_LIBRARIES = ['zod', '@noble/hashes', '@noble/ed25519', '@tensorflow/tfjs-core'];
+const CORE_LIBRARIES = [
+  'zod',
+  '@noble/hashes',
+  '@noble/ed25519',
+  '@tensorflow/tfjs-core',
+  'fourier-transform',
+];
 
 /** Clocks, I/O and chance come from outside. */
 const IMPURE =

@@ -20,6 +20,7 @@ const schema = z.strictObject({
       least_width: z.number().positive(),
     }),
   ),
+  condition: z.array(z.unknown()).optional(),
 });
 const data = fileURLToPath(new URL('../../../shared/data/cmapss', import.meta.url));
 

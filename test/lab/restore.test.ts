@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { cp, mkdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
+import { setTimeout as delay } from 'node:timers/promises';
 import { toHex } from '../../runtime/core/encoding/base64.ts';
 import { KIND, kindOf } from '../../runtime/core/encoding/kind.ts';
 import { decodeSample } from '../../runtime/core/encoding/sample.ts';
@@ -76,21 +77,34 @@ async function samplesIn(directory: string, into: Map<string, Set<string>>): Pro
   return count;
 }
 
-/** Stops the gateway at a moment when a mirror has all that was cosigned. */
+/** How much of a gateway's log the others mirror, and how much they have seen. */
+async function shownOf({ name }: LabGateway, others: readonly LabGateway[]) {
+  const statuses = await Promise.all(others.map((other) => other.mustStatus()));
+  const isOf = (origin: string) => origin.endsWith(`/${name}`);
+  const seen = statuses.flatMap(({ witness, exchange }) => [
+    ...Object.entries(witness.heads).flatMap(([origin, size]) => (isOf(origin) ? [size] : [])),
+    ...exchange.unlinked.flatMap(({ origin, sizes }) => (isOf(origin) ? sizes : [])),
+  ]);
+  const mirrored = statuses.flatMap(({ exchange }) =>
+    exchange.mirrors.flatMap(({ gateway, size }) => (gateway === name ? [size] : [])),
+  );
+  assert.ok(Math.max(...seen) > 0);
+  return { seen: Math.max(...seen), mirrored: Math.max(...mirrored) };
+}
+
+/** Stops the gateway at a moment when a mirror has all that anybody has seen: the rest cannot be taken over. */
 async function stopMirrored(gateway: LabGateway, others: readonly LabGateway[]): Promise<void> {
   for (;;) {
+    await until('the newest checkpoint is mirrored', async () => {
+      const { published } = (await gateway.mustStatus()).log;
+      const { mirrored } = await shownOf(gateway, others);
+      return mirrored >= published && published > 0;
+    });
     await gateway.kill('SIGTERM');
-    const statuses = await Promise.all(others.map((other) => other.mustStatus()));
-    const cosigned = statuses.map(({ witness }) =>
-      Math.max(
-        ...Object.entries(witness.heads).map(([origin, size]) => (origin.endsWith(gateway.name) ? size : 0)),
-      ),
-    );
-    const mirrored = statuses.map(
-      ({ exchange }) => exchange.mirrors.find((one) => one.gateway === gateway.name)!.size,
-    );
-    assert.ok(Math.max(...cosigned) > 0);
-    if (Math.max(...mirrored) >= Math.max(...cosigned)) return;
+    // What it had asked for is still being answered.
+    await delay(1000);
+    const { seen, mirrored } = await shownOf(gateway, others);
+    if (mirrored >= seen) return;
     await gateway.start();
   }
 }

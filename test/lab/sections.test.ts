@@ -159,6 +159,10 @@ const KINDS: readonly {
   readonly named: RegExp;
   readonly at?: (length: number) => number;
 }[] = [
+  {
+    like: /^section\/training\/(update|set|entry)\//,
+    named: /^(evidence of training|entry shown with evidence)/,
+  },
   { like: /^mirror\/.*\/leaf\//, named: /^mirror of \S+: (its (leaves|right edge)|leaf)/ },
   { like: /^mirror\/.*\/bundle\//, named: /^mirror of \S+: (bundle|tile 0\/0 is not made of)/ },
   { like: /^mirror\/.*\/tile\//, named: /^mirror of \S+: tile 0+\/0+ is not made of the hashes below it/ },

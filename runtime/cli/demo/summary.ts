@@ -23,7 +23,12 @@ export interface DemoSummary {
 /** The error of a model on the plan's evaluation machines. */
 export function evaluate(plan: DemoPlan, parameters: Float64Array): Evaluation {
   const { hidden, activation } = plan.terms.learning;
-  const model = { inputs: featureCount(plan.sheet, plan.windows), hidden, activation };
+  const model = {
+    kind: 'dense' as const,
+    inputs: featureCount(plan.sheet, plan.windows),
+    hidden,
+    activation,
+  };
   return evaluateLastWindows(model, parameters, plan.evaluation, plan.sheet, plan.windows);
 }
 

@@ -11,37 +11,45 @@ export interface MemberCard {
   readonly gateways: readonly GatewayCard[];
 }
 
-export type DraftTerms = Pick<
-  AgreementTerms,
-  'consortium' | 'epoch' | 'log' | 'learning' | 'training' | 'privacy' | 'federation'
->;
+/** `T` whose keys `K`, for which the agreement has defaults, may be left out. */
+type Lenient<T, K extends keyof T> = Omit<T, K> & Partial<Pick<T, K>>;
 
-type Scalar =
-  | string
-  | number
-  | boolean
-  | readonly (string | number)[]
-  | Readonly<Record<string, string | number>>;
+export interface DraftTerms
+  extends Pick<AgreementTerms, 'consortium' | 'epoch' | 'log' | 'privacy' | 'federation'> {
+  readonly learning: Lenient<
+    AgreementTerms['learning'],
+    'features' | 'label' | 'model' | 'stride' | 'conditionInputs'
+  >;
+  readonly training: Lenient<AgreementTerms['training'], 'sampler' | 'clipping'>;
+  readonly prediction?: AgreementTerms['prediction'] | undefined;
+}
+
+type Scalar = string | number | boolean | readonly Scalar[] | { readonly [key: string]: Scalar };
 
 /** The document; `readAgreement` takes it. */
 export function draftAgreement(terms: DraftTerms, sheet: DataSheet, members: readonly MemberCard[]): string {
-  const { federation, log, privacy } = terms;
+  const { federation, learning, log, prediction, privacy } = terms;
   const parts = [
     table('', { consortium: terms.consortium, epoch: terms.epoch }),
     table('log', { checkpointInterval: formatDuration(log.checkpointInterval), padding: log.padding }),
-    table('learning', terms.learning),
+    table('learning', { ...learning, period: spelt(learning.period), maxGap: spelt(learning.maxGap) }),
     table('training', terms.training),
-    ...(privacy ? [table('privacy', privacy)] : []),
+    ...(privacy ? [table('privacy', { ...privacy, period: spelt(privacy.period) })] : []),
     table('federation', {
       ...federation,
       interval: formatDuration(federation.interval),
       phaseLimit: formatDuration(federation.phaseLimit),
     }),
+    ...(prediction ? [table('prediction', { ...prediction })] : []),
     ...sheet.channels.map((channel) => table('[channel]', { ...channel })),
     ...(sheet.conditions ?? []).map((condition) => formatCondition(condition)),
     ...members.map(formatMember),
   ];
   return `${parts.join('\n')}`;
+}
+
+function spelt(ms: number | undefined): string | undefined {
+  return ms === undefined ? undefined : formatDuration(ms);
 }
 
 function formatMember(member: MemberCard): string {
@@ -52,14 +60,14 @@ function formatMember(member: MemberCard): string {
 }
 
 function formatCondition(condition: NonNullable<DataSheet['conditions']>[number]): string {
-  const rows = (list: readonly Readonly<Record<string, string | number>>[]) =>
+  const rows = (list: readonly { readonly [key: string]: Scalar }[]) =>
     `[\n${list.map((row) => `  ${scalar(row)},\n`).join('')}]`;
   return `[[condition]]\nname = ${scalar(condition.name)}\nwhen = ${rows(condition.when.map((row) => ({ ...row })))}\nranges = ${rows(
     condition.ranges.map((row) => ({ ...row })),
   )}\n`;
 }
 
-function table(header: string, values: Readonly<Record<string, Scalar | undefined>>): string {
+function table(header: string, values: { readonly [key: string]: Scalar | undefined }): string {
   const lines = Object.entries(values).flatMap(([key, value]) =>
     value === undefined ? [] : [`${snakeCase(key)} = ${scalar(value)}\n`],
   );
@@ -75,7 +83,7 @@ function scalar(value: Scalar): string {
     .join(', ')} }`;
 }
 
-function isList(value: Scalar): value is readonly (string | number)[] {
+function isList(value: Scalar): value is readonly Scalar[] {
   return Array.isArray(value);
 }
 

@@ -1,7 +1,7 @@
 /** Terms of a new agreement from a learning preset and a budget. */
 import type { PrivacyUnit } from '../../core/learning/job.ts';
 import type { LearningPreset } from '../../core/learning/presets.ts';
-import { solveNoiseMultiplier } from '../../core/privacy/rdp.ts';
+import { solveNoiseMultiplier } from '../../core/privacy/accountant.ts';
 import type { DraftTerms } from './draft.ts';
 
 /** What one gateway is expected to hold: round numbers that are agreed, not counted. */
@@ -40,18 +40,16 @@ export function draftTerms(request: TermsRequest): DraftTerms {
   const rounds = request.rounds ?? training.rounds;
   const { samplingRate, stepsPerRound } = training;
   const units = unit === 'episode' ? fleet.episodes : fleet.episodes * fleet.windowsALife;
-  const { window, minimum, slopeScale, cap, inputs } = preset.windows;
+  const { inputs, features, ...windows } = preset.windows;
   return {
     consortium: request.consortium,
     epoch: 1,
     log: { checkpointInterval: request.checkpointIntervalMs, padding: request.padding ?? 0 },
     learning: {
       stream: request.stream,
-      window,
-      minimum,
-      slopeScale,
-      cap,
+      ...windows,
       ...(inputs ? { inputs: [...inputs] } : {}),
+      ...(features ? { features: [...features] } : {}),
       hidden: [...training.hidden],
       activation: training.activation,
     },

@@ -11,7 +11,15 @@ export interface Notebook {
   tellsOfDamage(): boolean;
 }
 
-const KEPT: readonly EntryKind[] = ['maintenance', 'agreement', 'charge', 'keys', 'recovery', 'loss'];
+const KEPT: readonly EntryKind[] = [
+  'maintenance',
+  'agreement',
+  'charge',
+  'keys',
+  'recovery',
+  'loss',
+  'training',
+];
 
 export function createNotebook(): Notebook {
   const kept = new Map<EntryKind, CborValue[]>(KEPT.map((kind) => [kind, []]));

@@ -20,6 +20,7 @@ import type { Checked, SectionsContext } from './checked.ts';
 import { checkFederation } from './federation.ts';
 import { inRecord, sectionOf } from './stored.ts';
 import { statementName } from './stored-roster.ts';
+import { checkTraining } from './training.ts';
 
 export interface SectionsReport {
   readonly statements: number;
@@ -27,6 +28,8 @@ export interface SectionsReport {
   /** Logs of which a head was cosigned. */
   readonly witnessed: number;
   readonly charges: number;
+  /** Updates that left, or could have left, with evidence of how they were computed. */
+  readonly trainings: number;
   readonly deposits: number;
   readonly models: number;
   /** Records about gateways, logs and epochs that this agreement does not name: read, and not judged. */
@@ -43,6 +46,8 @@ export async function checkSections(context: SectionsContext): Promise<SectionsR
   const deposits = await checkDeposits(context);
   const federation = await checkFederation(context);
   const charges = await checkCharges(context);
+  const keyring = createKeyring(() => context.stored.roster.keys(context.gateway), 'sample');
+  const trainings = await checkTraining(context, (keyId) => keyring.ever(keyId)?.verify);
   await checkMaintenance(context);
   await checkGateway(context);
   await checkCounters(context);
@@ -52,6 +57,7 @@ export async function checkSections(context: SectionsContext): Promise<SectionsR
     evidence,
     witnessed: witnessed.held,
     charges,
+    trainings,
     deposits: deposits.held,
     models: federation.held,
     outside: outside + context.stored.passedOver,

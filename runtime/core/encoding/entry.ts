@@ -35,6 +35,8 @@ const ENTRY_KINDS: readonly EntryKind[] = [
   'loss',
   'keys',
   'recovery',
+  'training',
+  'adoption',
 ];
 
 /**

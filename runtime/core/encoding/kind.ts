@@ -19,6 +19,8 @@ export const KIND = {
   recovery: 14,
   revocation: 15,
   possession: 16,
+  training: 17,
+  adoption: 18,
 } as const;
 
 /** What the gateway knew of its clock: set by a time server, running on its own, or moved since the last sample. */

@@ -1,64 +1,89 @@
+import { chachaStream } from './chacha.ts';
+
 /** Gives `length` (up to 65536) fresh bytes of a cryptographically secure generator. */
 export type RandomBytes = (length: number) => Uint8Array;
 
-/** The draws that DP-SGD makes, all from one CSPRNG. */
-export interface Chance {
-  /** Uniform in [0, 1), 53 bits. */
-  uniform(): number;
-  /** The indices 0 to `count` - 1, each taken with probability `rate`, independently, in order. */
-  poissonDraw(count: number, rate: number): number[];
-  /** One value of a normal distribution with mean 0 and this deviation. */
-  gaussian(deviation: number): number;
+/** Which units take part in a step: a function of a 32-byte seed and the step, and of nothing else. */
+export interface Sampler {
+  /** The indices 0 to `count` - 1, each taken with probability `rate` in this step, independently, in order. */
+  poissonDraw(step: number, count: number, rate: number): number[];
+  /** For each of `count` units a batch from 0 to `batches` - 1, uniform and independent; always the same. */
+  assignBatches(count: number, batches: number): Uint32Array;
 }
 
-const BLOCK = 65_536;
+/** What a stream of the seed is for; the first word of its nonce. */
+const PURPOSE = { draw: 0, batches: 1 };
+const CHUNK = 4096;
 
-/** Draws from `random`, which is asked for whole blocks. */
-export function createChance(random: RandomBytes): Chance {
-  let block: DataView = new DataView(new ArrayBuffer(0));
-  let used = 0;
-  let spare: number | undefined;
-
-  function uniform(): number {
-    if (used === block.byteLength) {
-      const bytes = random(BLOCK);
-      block = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
-      used = 0;
-    }
-    const high = block.getUint32(used) >>> 5;
-    const low = block.getUint32(used + 4) >>> 6;
-    used += 8;
-    return (high * 2 ** 26 + low) / 2 ** 53;
-  }
-
-  /** Box and Muller 1958; 1 - u lies in (0, 1], so that the logarithm is finite. */
-  function standardNormal(): number {
-    if (spare !== undefined) {
-      const value = spare;
-      spare = undefined;
-      return value;
-    }
-    const radius = Math.sqrt(-2 * Math.log(1 - uniform()));
-    const angle = 2 * Math.PI * uniform();
-    spare = radius * Math.sin(angle);
-    return radius * Math.cos(angle);
-  }
-
+/**
+ * The draws of `seed`, which is secret and committed to: that a unit takes part with probability q protects
+ * it only from those who do not know the draw. Integers alone are used, so that a seed opened for an
+ * audit gives the same draws on every machine, and a run goes on after a crash from the step's number.
+ */
+export function createSampler(seed: Uint8Array): Sampler {
   return {
-    uniform,
-    poissonDraw(count, rate) {
+    poissonDraw(step, count, rate) {
+      const next = byteReader(seed, PURPOSE.draw, step, count);
+      const digits = rateDigits(rate);
       const drawn: number[] = [];
-      for (let index = 0; index < count; index += 1) if (uniform() < rate) drawn.push(index);
+      for (let index = 0; index < count; index += 1) if (isBelow(digits, next)) drawn.push(index);
       return drawn;
     },
-    /**
-     * Half the sum of four values: which floats a single Box-Muller value can take betrays what it was
-     * added to (Mironov 2012; Holohan and Braghin 2021, "Secure random sampling in differential privacy",
-     * whose remedy this is). What leaves a gateway is, besides, rounded at random to fixed point.
-     */
-    gaussian(deviation) {
-      const sum = standardNormal() + standardNormal() + standardNormal() + standardNormal();
-      return (deviation * sum) / 2;
+    assignBatches(count, batches) {
+      const next = byteReader(seed, PURPOSE.batches, 0, 4 * count);
+      return Uint32Array.from({ length: count }, () => uniformBelow(batches, next));
     },
   };
+}
+
+/** Bytes of one stream of the seed, fetched so that few are left over. */
+function byteReader(seed: Uint8Array, purpose: number, step: number, expected: number): () => number {
+  const nonce = new Uint8Array(12);
+  const view = new DataView(nonce.buffer);
+  view.setUint32(0, purpose, true);
+  view.setUint32(4, step >>> 0, true);
+  view.setUint32(8, Math.floor(step / 2 ** 32), true);
+  const stream = chachaStream(seed, nonce);
+  let bytes = new Uint8Array(0);
+  let used = 0;
+  return () => {
+    if (used === bytes.length) {
+      bytes = stream(Math.min(CHUNK, Math.max(64, expected))) as Uint8Array<ArrayBuffer>;
+      used = 0;
+    }
+    const byte = bytes[used]!;
+    used += 1;
+    return byte;
+  };
+}
+
+/**
+ * `rate` in [0, 1] in base 256, exactly (a float64 ends; 1 is 256/256). A uniform value is below it if its
+ * first digit that differs is smaller, so that mostly one byte settles a unit.
+ */
+function rateDigits(rate: number): number[] {
+  if (rate === 1) return [256];
+  const digits: number[] = [];
+  for (let rest = rate * 256; digits.length < 140; rest = (rest - Math.floor(rest)) * 256) {
+    digits.push(Math.floor(rest));
+    if (rest === Math.floor(rest)) break;
+  }
+  return digits;
+}
+
+function isBelow(digits: readonly number[], next: () => number): boolean {
+  for (const digit of digits) {
+    const byte = next();
+    if (byte !== digit) return byte < digit;
+  }
+  return false;
+}
+
+/** Uniform in 0 to `limit` - 1: 32 bits, and again where they would favour the small ones. */
+function uniformBelow(limit: number, next: () => number): number {
+  const fair = 2 ** 32 - (2 ** 32 % limit);
+  for (;;) {
+    const word = next() * 2 ** 24 + next() * 2 ** 16 + next() * 2 ** 8 + next();
+    if (word < fair) return word % limit;
+  }
 }

@@ -1,21 +1,21 @@
-import * as tf from '@tensorflow/tfjs-core';
-import { type Chance, createChance, type RandomBytes } from './chance.ts';
-import { checkJob, type TrainingJob, type TrainingResult } from './job.ts';
-import { layout, parameterCount } from './model.ts';
-import { addWeightedGradients, backward, exampleNorms, type Layer, uploadLayers } from './network.ts';
+import { createSampler, type RandomBytes } from './chance.ts';
+import { latticeStep, nextClipNorm, sumMultiplier, summation } from './clipping.ts';
+import { batchesOfPass, checkJob, type TrainingJob, type TrainingResult, type TrainingState } from './job.ts';
+import { parameterCount } from './model.ts';
+import { uploadNetwork } from './network.ts';
+import { createLatticeNoise } from './noise.ts';
 import { createOptimiser } from './optimiser.ts';
+import { createTreeNoise } from './tree.ts';
+import { createUnits, type Units } from './units.ts';
 
-/**
- * Windows sent through the network at a time. Every chunk is padded to this with windows of weight 0, so
- * that the memory and time of a step depend on the draw's size in whole chunks alone.
- */
-const CHUNK = 256;
-
-/** The sum of clipped gradients of the windows or episodes drawn, and the squared error met on the way. */
+/** The sum of clipped gradients of the units drawn, and what was met on the way. */
 export interface ClippedSum {
   readonly sum: Float64Array;
-  readonly squaredError: number;
+  /** The sum of the windows' losses, as {@link TrainingResult} reports them. */
+  readonly loss: number;
   readonly windows: number;
+  /** Units whose gradient was within the clip norm. */
+  readonly whole: number;
 }
 
 /** A training run between two steps, so that whoever drives it can look up in between. */
@@ -24,41 +24,62 @@ export interface Training {
   step(): number;
   /** What has been reached; complete once all steps are done. */
   result(): TrainingResult;
+  /** What {@link startTraining} goes on from, with the same job, as if there had been no break. */
+  state(): TrainingState;
 }
 
 /**
- * DP-SGD (Abadi et al. 2016, algorithm 1) on the current TensorFlow.js backend, from `job.parameters`.
- * Each step draws units by Poisson sampling, clips each unit's gradient to C, adds noise of deviation
- * sigma * C to the sum and divides by the agreed batch. An empty draw is a step like any other. Gradients
- * are summed, noised and applied in float64.
+ * DP-SGD (Abadi et al. 2016, algorithm 1) on the current TensorFlow.js backend, from `job.parameters`, or
+ * DP-FTRL where the job's sampler is `passes`. Each step draws units, clips each unit's gradient to C, sums,
+ * rounds the sum to a lattice, adds noise of that lattice ({@link createLatticeNoise}) and divides by the
+ * agreed batch. An empty draw is a step like any other. Gradients are summed, noised and applied in float64.
  *
- * @param random the CSPRNG that sampling and noise come from
- * @throws RangeError when the job is impossible; `step` throws an Error when training diverges
+ * The deviation of the noise is noiseMultiplier x (C + what rounding adds to it: {@link latticeStep},
+ * {@link summation}); the distance of the lattice's points is that over 2^18: agreed numbers alone decide
+ * it, and the clip norm, which has been released where it is adaptive.
+ *
+ * @param random the CSPRNG that noise comes from, and the sampler's seed where the job has none
+ * @throws RangeError when the job is impossible, or `from` is not of it; `step` throws an Error when
+ * training diverges
  */
-export function startTraining(job: TrainingJob, random: RandomBytes): Training {
+export function startTraining(job: TrainingJob, random: RandomBytes, from?: TrainingState): Training {
   checkJob(job);
-  const chance = createChance(random);
-  const parameters = job.parameters.slice();
-  const optimise = createOptimiser(job.optimiser, job.learningRate, parameters.length);
-  const units = job.unit === 'episode' ? episodeSpans(job.episodeOf).length : job.labels.length;
+  if (from !== undefined) checkState(job, from);
+  const samplerSeed = (from?.samplerSeed ?? job.samplerSeed ?? random(32)).slice();
+  const parameters = (from?.parameters ?? job.parameters).slice();
+  const optimiser = createOptimiser(job.optimiser, job.learningRate, parameters.length, from?.optimiser);
+  const units = createUnits(job);
+  const draw = drawing(job, units.count, samplerSeed);
+  const noise = noising(job, random, from);
   const losses = new Float64Array(job.steps);
-  let done = 0;
+  losses.set(from?.losses ?? []);
+  let clipNorm = from?.clipNorm ?? job.clipNorm;
+  let done = from?.done ?? 0;
   return {
     step() {
       if (done === job.steps) return done;
-      const drawn = chance.poissonDraw(units, job.samplingRate);
-      const { sum, squaredError, windows } = clippedSum({ ...job, parameters }, drawn);
-      losses[done] = squaredError / windows;
-      addNoise(job, sum, chance);
-      for (let index = 0; index < sum.length; index += 1) sum[index]! /= job.expectedBatch;
-      optimise(parameters, sum);
+      const drawn = draw(done);
+      const clipped = sumOver(job, units, parameters, clipNorm, drawn);
+      losses[done] = clipped.loss / clipped.windows;
+      noise.toMean(clipped.sum, clipNorm, done);
+      clipNorm = noise.nextClipNorm(clipNorm, clipped.whole, drawn.length);
+      optimiser.step(parameters, clipped.sum);
       done += 1;
-      if (!parameters.every(Number.isFinite)) {
+      if (!allFinite(parameters)) {
         throw new Error(`training diverged in step ${done} of ${job.steps}: lower the learning rate`);
       }
       return done;
     },
     result: () => ({ parameters: parameters.slice(), steps: done, losses: losses.slice(0, done) }),
+    state: () => ({
+      done,
+      parameters: parameters.slice(),
+      losses: losses.slice(0, done),
+      clipNorm,
+      samplerSeed: samplerSeed.slice(),
+      optimiser: optimiser.state(),
+      tree: noise.tree(),
+    }),
   };
 }
 
@@ -74,89 +95,99 @@ export function trainLocally(job: TrainingJob, random: RandomBytes): TrainingRes
  * clipped to `job.clipNorm`, at `job.parameters`. An episode's gradient is the mean over its windows.
  */
 export function clippedSum(job: TrainingJob, drawn: readonly number[]): ClippedSum {
-  const layers = uploadLayers(job.model, job.parameters);
-  try {
-    return job.unit === 'episode' ? sumOfEpisodes(job, layers, drawn) : sumOfWindows(job, layers, drawn);
-  } finally {
-    tf.dispose(layers.flatMap(({ weights, biases }) => [weights, biases]));
-  }
+  return sumOver(job, createUnits(job), job.parameters, job.clipNorm, drawn);
 }
 
-function sumOfWindows(job: TrainingJob, layers: readonly Layer[], drawn: readonly number[]): ClippedSum {
-  const sum = new Float64Array(parameterCount(job.model));
-  let squaredError = 0;
-  for (let start = 0; start < drawn.length; start += CHUNK) {
-    squaredError += addChunk(job, layers, drawn.slice(start, start + CHUNK), job.unit === 'window', sum);
-  }
-  return { sum, squaredError, windows: drawn.length };
-}
-
-function sumOfEpisodes(job: TrainingJob, layers: readonly Layer[], drawn: readonly number[]): ClippedSum {
-  const spans = episodeSpans(job.episodeOf);
-  const sum = new Float64Array(parameterCount(job.model));
-  let squaredError = 0;
-  let windows = 0;
-  for (const episode of drawn) {
-    const { start, count } = spans[episode]!;
-    const gradient = new Float64Array(sum.length);
-    for (let offset = 0; offset < count; offset += CHUNK) {
-      const indices = Array.from(
-        { length: Math.min(CHUNK, count - offset) },
-        (_, index) => start + offset + index,
-      );
-      squaredError += addChunk(job, layers, indices, false, gradient);
-    }
-    const norm = Math.sqrt(gradient.reduce((total, value) => total + value * value, 0)) / count;
-    const scale = Math.min(1, job.clipNorm / norm) / count;
-    for (let index = 0; index < sum.length; index += 1) sum[index]! += scale * gradient[index]!;
-    windows += count;
-  }
-  return { sum, squaredError, windows };
-}
-
-/** Adds the (clipped) gradients of one padded chunk of windows to `sum`; gives their squared error. */
-function addChunk(
+function sumOver(
   job: TrainingJob,
-  layers: readonly Layer[],
-  indices: readonly number[],
-  clip: boolean,
-  sum: Float64Array,
-): number {
-  const width = job.model.inputs;
-  const features = new Float32Array(CHUNK * width);
-  const labels = new Float32Array(CHUNK);
-  const weights = new Float32Array(CHUNK);
-  indices.forEach((index, row) => {
-    features.set(job.features.subarray(index * width, (index + 1) * width), row * width);
-    labels[row] = job.labels[index]!;
-    weights[row] = 1;
-  });
-  return tf.tidy(() => {
-    const input = tf.tensor2d(features, [CHUNK, width]);
-    const weight = tf.tensor2d(weights, [CHUNK, 1]);
-    const { traces, errors } = backward(job.model, layers, input, tf.tensor2d(labels, [CHUNK, 1]));
-    const scale = clip ? clipFactors(exampleNorms(traces), weight, job.clipNorm) : weight;
-    addWeightedGradients(layout(job.model), traces, scale, sum);
-    return tf.sum(tf.mul(errors, weight)).dataSync()[0]!;
-  });
+  units: Units,
+  parameters: Float64Array,
+  clipNorm: number,
+  drawn: readonly number[],
+): ClippedSum {
+  const network = uploadNetwork(job.model, parameters);
+  try {
+    return units.sum(network, clipNorm, drawn);
+  } finally {
+    network.dispose();
+  }
 }
 
-/** weight * min(1, C / norm), also where the norm is 0: C / max(norm, C) is never above 1. */
-function clipFactors(norms: tf.Tensor2D, weight: tf.Tensor2D, clipNorm: number): tf.Tensor2D {
-  return tf.mul(weight, tf.div(clipNorm, tf.maximum(norms, clipNorm))) as tf.Tensor2D;
-}
-
-function addNoise(job: TrainingJob, sum: Float64Array, chance: Chance): void {
-  if (job.unit === 'none') return;
-  const deviation = job.noiseMultiplier * job.clipNorm;
-  for (let index = 0; index < sum.length; index += 1) sum[index]! += chance.gaussian(deviation);
-}
-
-function episodeSpans(episodeOf: Int32Array): { start: number; count: number }[] {
-  const spans: { start: number; count: number }[] = [];
-  episodeOf.forEach((episode, index) => {
-    if (index > 0 && episodeOf[index - 1] === episode) spans.at(-1)!.count += 1;
-    else spans.push({ start: index, count: 1 });
+/** The units of each step. */
+function drawing(job: TrainingJob, units: number, seed: Uint8Array): (step: number) => readonly number[] {
+  const sampler = createSampler(seed);
+  if (job.sampler !== 'passes') return (step) => sampler.poissonDraw(step, units, job.samplingRate);
+  // Each unit's place is drawn by itself: that one more is there moves none of the others.
+  const batches: number[][] = Array.from({ length: batchesOfPass(job.samplingRate) }, () => []);
+  sampler.assignBatches(units, batches.length).forEach((batch, unit) => {
+    batches[batch]!.push(unit);
   });
-  return spans;
+  return (step) => batches[step % batches.length]!;
+}
+
+/** All noise of a run. */
+function noising(job: TrainingJob, random: RandomBytes, from: TrainingState | undefined) {
+  const lattice = createLatticeNoise(random);
+  const tree = createTreeNoise((target) => lattice.fill(target), from?.tree);
+  const clipping = job.clipping ?? { kind: 'flat' };
+  const allowance = job.unit === 'window' ? 1 + summation(job.expectedBatch).share : 1;
+  const values = new Int32Array(job.unit === 'none' ? 0 : job.parameters.length);
+  const one = new Int32Array(1);
+  return {
+    /** Makes a sum of clipped gradients the noised mean, in place. */
+    toMean(sum: Float64Array, clipNorm: number, step: number): void {
+      if (job.unit === 'none') return scale(sum, 1 / job.expectedBatch);
+      const multiplier = sumMultiplier(job.noiseMultiplier, clipping);
+      const distance = latticeStep(allowance * clipNorm, multiplier, sum.length);
+      if (job.sampler === 'passes') tree.next(values, step % batchesOfPass(job.samplingRate) === 0);
+      else lattice.fill(values);
+      roundAndAdd(sum, 1 / distance, values);
+      scale(sum, distance / job.expectedBatch);
+    },
+    nextClipNorm(clipNorm: number, whole: number, drawn: number): number {
+      if (job.unit === 'none' || clipping.kind === 'flat') return clipNorm;
+      lattice.fill(one);
+      const count = { sum: whole - drawn / 2, noise: one[0]!, expectedBatch: job.expectedBatch };
+      return nextClipNorm(clipNorm, clipping, count);
+    },
+    tree: () => tree.state(),
+  };
+}
+
+/**
+ * Adding 1.5 x 2^52 and taking it away again leaves the nearest whole number below 2^51, in a fraction of the
+ * time of Math.round.
+ */
+const ROUNDING = 1.5 * 2 ** 52;
+
+function roundAndAdd(sum: Float64Array, scale: number, noise: Int32Array): void {
+  for (let index = 0; index < sum.length; index += 1) {
+    sum[index] = sum[index]! * scale + ROUNDING - ROUNDING + noise[index]!;
+  }
+}
+
+function scale(values: Float64Array, by: number): void {
+  for (let index = 0; index < values.length; index += 1) values[index]! *= by;
+}
+
+function allFinite(values: Float64Array): boolean {
+  // 0 times what is not finite is NaN, and so is the sum from then on.
+  let sum = 0;
+  for (let index = 0; index < values.length; index += 1) sum += 0 * values[index]!;
+  return sum === 0;
+}
+
+function checkState(job: TrainingJob, from: TrainingState): void {
+  const fits =
+    Number.isSafeInteger(from.done) &&
+    from.done >= 0 &&
+    from.done <= job.steps &&
+    from.losses.length === from.done &&
+    from.parameters.length === parameterCount(job.model) &&
+    allFinite(from.parameters) &&
+    from.clipNorm > 0 &&
+    from.samplerSeed.length === 32 &&
+    (job.samplerSeed === undefined ||
+      job.samplerSeed.every((byte, index) => byte === from.samplerSeed[index]));
+  if (!fits) throw new RangeError('the state to go on from is not one of this training job');
 }

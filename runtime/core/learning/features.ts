@@ -1,3 +1,7 @@
+import { type Feature, WHOLE_WINDOWS } from './kinds.ts';
+import { bandEnergies } from './spectrum.ts';
+import { crest, kurtosis, mean, peakToPeak, rms } from './statistics.ts';
+
 /** One channel of a row: SenML name and unit (RFC 8428) and the range its data sheet gives, in that unit. */
 export interface Channel {
   readonly name: string;
@@ -34,9 +38,19 @@ export interface WindowSpec {
   readonly minimum: number;
   /** Names of the channels that the model sees; all of the sheet when left out. */
   readonly inputs?: readonly string[];
+  /** What a window is described by, in this order; means and slopes when left out. */
+  readonly features?: readonly Feature[];
+  /** Bands of equal width that the spectrum is summed in. */
+  readonly bands?: number;
+  /** Whether the sheet's conditions are inputs too: 1 in rows that meet it, else 0. */
+  readonly conditionInputs?: boolean;
   /** Slopes are the change over a whole window, in normalised units, times this. */
   readonly slopeScale: number;
 }
+
+const USUAL: readonly Feature[] = ['means', 'slopes'];
+
+const STATISTICS = { means: mean, rms, kurtosis, crest, 'peak-to-peak': peakToPeak } as const;
 
 type Range = Pick<Channel, 'low' | 'high' | 'leastWidth'>;
 
@@ -53,19 +67,34 @@ export function normalise(value: number, channel: Range): number {
   return Math.max(-1, Math.min(1, (2 * (value - middle)) / width));
 }
 
-/** The number of inputs of a model on `spec`: a mean and a slope for every input channel. */
+/** The number of inputs of a model on `spec`. @throws RangeError when the spec does not fit the sheet. */
 export function featureCount(sheet: DataSheet, spec: WindowSpec): number {
-  return 2 * inputIndices(sheet, spec).length;
+  checkSpec(spec);
+  const width = inputIndices(sheet, spec).length + conditionsOf(sheet, spec).length;
+  return width * featuresOf(spec).reduce((sum, feature) => sum + valuesEach(feature, spec), 0);
+}
+
+/** Names of the channels that the model sees, in its order. */
+export function inputNames(sheet: DataSheet, spec: Pick<WindowSpec, 'inputs'>): readonly string[] {
+  return spec.inputs ?? sheet.channels.map(({ name }) => name);
+}
+
+/** Rows below which there is no window: raw rows and spectra cannot do with fewer than a whole one. */
+export function leastRows(spec: WindowSpec): number {
+  const whole = featuresOf(spec).some((feature) => WHOLE_WINDOWS.includes(feature));
+  return whole ? spec.window : Math.max(2, spec.minimum);
 }
 
 /**
- * The inputs made of the last `spec.window` of `rows` (oldest first): the mean of every input channel,
- * then the slope of every input channel, least squares over the window. A window shorter than
- * `spec.window` has its slopes shrunk as if the missing rows carried no information, since the noise of a
- * slope over few rows would otherwise drown it.
+ * The inputs made of the last `spec.window` of `rows` (oldest first), feature by feature in the order of
+ * `spec.features`, each for every input channel; all are made of normalised values alone:
+ * `means`; `slopes`, least squares over the window; `raw`, the rows themselves, one after the other;
+ * the statistics of `statistics.ts`; `bands`, the band energies of `spectrum.ts`, channel by channel.
+ * A window shorter than `spec.window` has its slopes shrunk as if the missing rows carried no information,
+ * since the noise of a slope over few rows would otherwise drown it.
  *
- * @throws RangeError when there are fewer than `spec.minimum` rows, a row is not as long as the sheet, or
- * a value is not finite.
+ * @throws RangeError when there are fewer than `leastRows` rows, a row is not as long as the sheet, or a value
+ * is not finite.
  */
 export function windowFeatures(
   rows: readonly (readonly number[])[],
@@ -73,14 +102,17 @@ export function windowFeatures(
   spec: WindowSpec,
 ): Float64Array {
   const count = Math.min(rows.length, spec.window);
-  if (count < Math.max(2, spec.minimum)) {
-    throw new RangeError(`a window of ${rows.length} rows: at least ${Math.max(2, spec.minimum)} are needed`);
+  if (count < leastRows(spec)) {
+    throw new RangeError(`a window of ${rows.length} rows: at least ${leastRows(spec)} are needed`);
   }
   const last = rows.slice(rows.length - count);
   return featuresOfNormalised(normaliseRows(last, sheet, spec), spec, count);
 }
 
-/** The input channels of `rows`, normalised: one array a row, in the order of `spec.inputs`. */
+/**
+ * The input channels of `rows`, normalised: one array a row, in the order of `spec.inputs`; after them the
+ * conditions, where these are inputs.
+ */
 export function normaliseRows(
   rows: readonly (readonly number[])[],
   sheet: DataSheet,
@@ -88,26 +120,34 @@ export function normaliseRows(
 ): Float64Array[] {
   checkSpec(spec);
   const inputs = inputIndices(sheet, spec);
+  const conditions = conditionsOf(sheet, spec);
+  const meets = matcher(sheet);
   return rows.map((row) => {
     if (row.length !== sheet.channels.length) {
       throw new RangeError(
         `a row of ${row.length} values: the data sheet has ${sheet.channels.length} channels`,
       );
     }
-    const ranges = rangesFor(row, sheet);
-    return Float64Array.from(inputs, (index) => {
+    const condition = meets(row);
+    const ranges = condition?.ranges ?? sheet.channels;
+    const normalised = new Float64Array(inputs.length + conditions.length);
+    inputs.forEach((index, at) => {
       const value = row[index]!;
       if (!Number.isFinite(value)) {
         throw new RangeError(
           `channel ${sheet.channels[index]!.name} is ${value}: only finite values are accepted`,
         );
       }
-      return normalise(value, ranges[index]!);
+      normalised[at] = normalise(value, ranges[index]!);
     });
+    conditions.forEach((candidate, at) => {
+      normalised[inputs.length + at] = candidate === condition ? 1 : 0;
+    });
+    return normalised;
   });
 }
 
-/** Means, then slopes, of the `count` rows of `rows` that end before `end` (default: the last). */
+/** As {@link windowFeatures}, of the `count` rows of `rows` that end before `end` (default: the last). */
 export function featuresOfNormalised(
   rows: readonly Float64Array[],
   spec: WindowSpec,
@@ -115,33 +155,64 @@ export function featuresOfNormalised(
   end: number = rows.length,
 ): Float64Array {
   const width = rows[end - 1]!.length;
-  const features = new Float64Array(2 * width);
-  const middle = (count - 1) / 2;
-  for (let row = 0; row < count; row += 1) {
-    const values = rows[end - count + row]!;
-    for (let channel = 0; channel < width; channel += 1) {
-      features[channel]! += values[channel]!;
-      features[width + channel]! += (row - middle) * values[channel]!;
+  const features = featuresOf(spec);
+  const total = features.reduce((sum, feature) => sum + width * valuesEach(feature, spec), 0);
+  const result = new Float64Array(total);
+  const column = new Float64Array(count);
+  for (let channel = 0; channel < width; channel += 1) {
+    for (let row = 0; row < count; row += 1) column[row] = rows[end - count + row]![channel]!;
+    let offset = 0;
+    for (const feature of features) {
+      const each = valuesEach(feature, spec);
+      if (feature === 'raw') {
+        for (let row = 0; row < count; row += 1) result[offset + row * width + channel] = column[row]!;
+      } else result.set(made(feature, column, spec), offset + channel * each);
+      offset += width * each;
     }
   }
-  // Sum of squared distances from the middle of a whole window, also for a shorter one: see windowFeatures.
-  const spread = (spec.window * (spec.window ** 2 - 1)) / 12;
-  const slope = ((spec.window - 1) * spec.slopeScale) / spread;
-  for (let channel = 0; channel < width; channel += 1) {
-    features[channel]! /= count;
-    features[width + channel]! *= slope;
-  }
-  return features;
+  return result;
 }
 
-function rangesFor(row: readonly number[], sheet: DataSheet): readonly Range[] {
-  for (const condition of sheet.conditions ?? []) {
-    const met = condition.when.every(({ channel, near, within }) => {
-      return Math.abs(row[channelIndex(sheet, channel)]! - near) <= within;
-    });
-    if (met) return condition.ranges;
-  }
-  return sheet.channels;
+function featuresOf(spec: WindowSpec): readonly Feature[] {
+  return spec.features ?? USUAL;
+}
+
+/** Values that `feature` has for each channel. */
+function valuesEach(feature: Feature, { window, bands }: WindowSpec): number {
+  if (feature === 'raw') return window;
+  return feature === 'bands' ? (bands ?? 0) : 1;
+}
+
+/** What `feature` makes of one channel over one window. */
+function made(feature: Exclude<Feature, 'raw'>, column: Float64Array, spec: WindowSpec): ArrayLike<number> {
+  if (feature === 'bands') return bandEnergies(column, spec.bands ?? 0);
+  return [feature === 'slopes' ? slope(column, spec) : STATISTICS[feature](column)];
+}
+
+/** Least squares over `column`; see {@link windowFeatures} for one shorter than the window. */
+function slope(column: Float64Array, { window, slopeScale }: WindowSpec): number {
+  const middle = (column.length - 1) / 2;
+  let sum = 0;
+  for (let row = 0; row < column.length; row += 1) sum += (row - middle) * column[row]!;
+  // Sum of squared distances from the middle of a whole window, also for a shorter one.
+  const spread = (window * (window ** 2 - 1)) / 12;
+  return sum * (((window - 1) * slopeScale) / spread);
+}
+
+/** Finds the first condition that a row meets, its channels looked up once. */
+function matcher(sheet: DataSheet): (row: readonly number[]) => Condition | undefined {
+  const conditions = (sheet.conditions ?? []).map((condition) => ({
+    condition,
+    when: condition.when.map((rule) => ({ ...rule, index: channelIndex(sheet, rule.channel) })),
+  }));
+  return (row) =>
+    conditions.find(({ when }) =>
+      when.every(({ index, near, within }) => Math.abs(row[index]! - near) <= within),
+    )?.condition;
+}
+
+function conditionsOf(sheet: DataSheet, spec: WindowSpec): readonly Condition[] {
+  return spec.conditionInputs ? (sheet.conditions ?? []) : [];
 }
 
 function inputIndices(sheet: DataSheet, spec: WindowSpec): readonly number[] {
@@ -157,7 +228,7 @@ function channelIndex(sheet: DataSheet, name: string): number {
   return index;
 }
 
-function checkSpec({ window, minimum, slopeScale }: WindowSpec): void {
+function checkSpec({ window, minimum, slopeScale, features, bands }: WindowSpec): void {
   if (!Number.isSafeInteger(window) || window < 2) {
     throw new RangeError(`the window is ${window} rows: it has to be a whole number, 2 or more`);
   }
@@ -166,5 +237,15 @@ function checkSpec({ window, minimum, slopeScale }: WindowSpec): void {
   }
   if (!(slopeScale > 0 && Number.isFinite(slopeScale))) {
     throw new RangeError(`the slope scale is ${slopeScale}: it has to be a finite number above 0`);
+  }
+  if (features?.length === 0) throw new RangeError('a window without features says nothing');
+  if (features?.includes('bands')) checkBands(bands, window);
+}
+
+function checkBands(bands: number | undefined, window: number): void {
+  if (bands === undefined || !Number.isSafeInteger(bands) || bands < 1 || bands > window / 2) {
+    throw new RangeError(
+      `${bands} bands: a whole number from 1 to half the window, ${window / 2}, is needed`,
+    );
   }
 }

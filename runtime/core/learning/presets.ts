@@ -1,4 +1,5 @@
-import { type Mechanism, solveNoiseMultiplier } from '../privacy/rdp.ts';
+import { solveNoiseMultiplier } from '../privacy/accountant.ts';
+import type { Mechanism } from '../privacy/rdp.ts';
 import type { LabelSpec } from './episodes.ts';
 import { type DataSheet, featureCount } from './features.ts';
 import type { Optimiser, PrivacyUnit } from './job.ts';
@@ -105,7 +106,7 @@ export const simulatedPreset: LearningPreset = {
 /** The model that `preset` trains for `unit` on machines described by `sheet`. */
 export function modelSpecOf(preset: LearningPreset, unit: PrivacyUnit, sheet: DataSheet): ModelSpec {
   const { hidden, activation } = preset.training[unit];
-  return { inputs: featureCount(sheet, preset.windows), hidden, activation };
+  return { kind: 'dense', inputs: featureCount(sheet, preset.windows), hidden, activation };
 }
 
 /** The learning rate of `round`, counted from 0, of `rounds`; after the last it stays where it is. */

@@ -148,11 +148,13 @@ function logSum(terms: ArrayLike<number>): number {
   return high + Math.log(sum);
 }
 
-function checkDelta(delta: number): void {
+/** @throws RangeError unless 0 < delta < 1. */
+export function checkDelta(delta: number): void {
   if (!(delta > 0 && delta < 1)) throw new RangeError(`delta is ${delta}: it has to lie between 0 and 1`);
 }
 
-function checkMechanism({ samplingRate, noiseMultiplier, steps }: Mechanism): void {
+/** @throws RangeError unless every figure is in range. */
+export function checkMechanism({ samplingRate, noiseMultiplier, steps }: Mechanism): void {
   if (!(samplingRate >= 0 && samplingRate <= 1)) {
     throw new RangeError(`the sampling rate is ${samplingRate}: it has to lie in [0, 1]`);
   }

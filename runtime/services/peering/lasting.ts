@@ -77,7 +77,11 @@ export function keepOpen<T extends Ending>(
   void attempt();
   return {
     current: () => (current?.alive() ? current : undefined),
-    trouble: () => trouble,
+    trouble() {
+      if (current && !current.alive())
+        trouble ??= { why: 'the connection is being closed', since: Date.now() };
+      return trouble;
+    },
     close() {
       stopping.abort();
       clearTimeout(timer);

@@ -128,12 +128,9 @@ export function createPeering(options: PeeringOptions): Peering {
   const sessionTo = (peer: string) => dialling.session(peer) ?? reversed.get(peer);
 
   function troubleOf(peer: string): Trouble {
-    return (
-      dialling.trouble(peer) ?? {
-        why: 'it only dials out, and has not connected',
-        since: reversed.emptySince(peer),
-      }
-    );
+    const why =
+      byName.get(peer)?.host === undefined ? 'it only dials out, and has not connected' : 'not dialled yet';
+    return dialling.trouble(peer) ?? { why, since: reversed.emptySince(peer) };
   }
 
   function statusOf({ name: peer }: PeerAddress): PeerStatus {

@@ -13,7 +13,12 @@ import type { Ending } from './lasting.ts';
 import { cameWhole, type PeerResponse, peerError, readAll } from './message.ts';
 import { HANDSHAKE_LIMIT_MS } from './secure.ts';
 
-const PING_MS = 5000;
+/** How often a session is looked at. */
+const LOOK_MS = 1000;
+/** Looks from one ping to the next. */
+const LOOKS_A_PING = 5;
+/** A session that is being closed and is still there at so many looks is cut off. */
+const LOOKS_TO_CLOSE = 3;
 /** What HTTP/2 may hold for one connection, in megabytes. */
 export const SESSION_MEMORY_MB = 64;
 
@@ -29,53 +34,64 @@ export interface Session extends Ending {
 /** Watches a session of either end, on `socket`: why it ended, and whether the other end is still there. */
 export function watch(session: Http2Session, socket: Duplex): Ending {
   let reason: string | undefined;
+  let over: () => void = () => {};
   const ended = new Promise<string>((resolve) => {
-    const over = () => resolve(reason ?? 'the connection was closed');
-    session.on('error', (error: Error) => {
-      reason ??= error.message;
-    });
-    session.once('close', over);
-    keepAlive(session, () => {
-      socket.destroy();
-      over();
-    });
+    over = () => resolve(reason ?? 'the connection was closed');
   });
+  const cutOff = (why?: string) => {
+    if (why !== undefined) reason ??= why;
+    socket.destroy();
+    over();
+  };
+  session.on('error', (error: Error) => {
+    reason ??= error.message;
+  });
+  session.once('close', over);
+  keepAlive(session, cutOff);
   return {
     ended,
     alive: () => !session.destroyed && !session.closed,
     end(why) {
       reason ??= why;
       session.destroy();
+      // Time for the GOAWAY to leave.
+      setTimeout(cutOff, LOOK_MS).unref();
     },
   };
 }
 
 /**
- * Notices a peer that is gone without a word, and a session that is being closed and never comes to its end: after a
- * GOAWAY the socket is only ended, and its other end may keep its half open. That one is cut off.
+ * Notices a peer that is gone without a word, and a session that is being closed and does not come to its end. Node
+ * waits without a limit for the other end to end its half of the socket, once a GOAWAY has come, even if
+ * this end destroys the session; and for a write to be taken, before it reads on or closes. The end of such a write
+ * may never be told when the other end resets the connection meanwhile, as a gateway that stops does: then neither
+ * socket nor session tells of anything any more.
  */
-function keepAlive(session: Http2Session, cutOff: () => void): void {
+function keepAlive(session: Http2Session, cutOff: (why?: string) => void): void {
   let answered = true;
-  let closing = false;
+  let looks = 0;
+  let closing = 0;
   const timer = setInterval(() => {
     if (session.destroyed || session.closed) {
-      // Once for what is on its way.
-      if (closing) {
-        clearInterval(timer);
-        cutOff();
-      }
-      closing = true;
+      closing += 1;
+      if (closing < LOOKS_TO_CLOSE) return;
+      clearInterval(timer);
+      cutOff();
       return;
     }
+    looks += 1;
+    if (looks % LOOKS_A_PING !== 0) return;
     if (!answered) {
-      session.destroy(new Error('no answer to a ping'));
+      clearInterval(timer);
+      session.destroy();
+      cutOff('no answer to a ping');
       return;
     }
     answered = false;
     session.ping((error) => {
       if (!error) answered = true;
     });
-  }, PING_MS);
+  }, LOOK_MS);
   timer.unref();
   session.once('close', () => clearInterval(timer));
 }

@@ -74,7 +74,7 @@ async function startNative(): Promise<string> {
  */
 function probe(): void {
   const job: TrainingJob = {
-    model: { inputs: 1, hidden: [], activation: 'tanh' },
+    model: { kind: 'dense', inputs: 1, hidden: [], activation: 'tanh' },
     parameters: Float64Array.of(2, 1),
     features: Float32Array.of(3),
     labels: Float32Array.of(5),

@@ -3,7 +3,7 @@
  * its maintenance entries alone. A sample whose signature does not verify never gets in.
  */
 import type { Verifier } from '#ed25519';
-import { equalBytes } from '../../core/encoding/cbor.ts';
+import { type CborValue, equalBytes } from '../../core/encoding/cbor.ts';
 import { verifySign1 } from '../../core/encoding/cose.ts';
 import { decodeEntry } from '../../core/encoding/entry.ts';
 import { KIND, kindOf } from '../../core/encoding/kind.ts';
@@ -14,6 +14,8 @@ import type { BlockRecord } from '../../state/journal/block-record.ts';
 import type { Journal } from '../../state/journal/journal.ts';
 import type { MaintenanceBook } from '../../state/maintenance/book.ts';
 import type { MaintenanceFields } from '../../state/maintenance/entry.ts';
+import { type ChannelOf, declarationFault, readDeclaration } from './declaration.ts';
+import { addRow, createRun, cut, isAfter, lastPlace, type Place, type Run, trim } from './run.ts';
 
 export interface DatasetOptions {
   readonly journal: Journal;
@@ -21,8 +23,11 @@ export interface DatasetOptions {
   readonly verify: Verifier;
   /** The stream that is learned from; others are read past. */
   readonly stream: string;
-  /** Values a row must have. */
-  readonly channels: number;
+  /**
+   * What a row holds, in the agreement's order. A stream that declares other channels or units is refused; with a
+   * number alone, rows have to be so long.
+   */
+  readonly channels: number | readonly ChannelOf[];
   /** Called when machines have new rows or a new state. */
   readonly onChange: (machines: ReadonlySet<string>) => void;
   readonly log: (level: 'info' | 'warn' | 'error', message: string) => void;
@@ -37,20 +42,28 @@ export interface Dataset {
   episodes(): readonly Episode[];
   /** The rows of a machine that is running now. */
   running(machine: string): readonly (readonly number[])[] | undefined;
+  /** The same with times, as an episode that goes on. */
+  run(machine: string): Episode | undefined;
   machines(): readonly string[];
   /** Blocks of the journal that have not been read yet. */
   lag(): number;
-  counts(): { readonly verified: number; readonly rejected: number; readonly failures: number };
-  /** Rises with every finished episode. */
+  counts(): Counts;
+  /** Why machines are not learned from whose streams are not what the agreement says. */
+  refusals(): readonly string[];
+  /** Rises with every finished episode, and whenever a run that goes on has doubled its rows. */
   revision(): number;
 }
 
-interface Run {
-  rows: (readonly number[])[];
-  /** Sequence number of each row. */
-  sequences: number[];
-  /** After a failure the machine stands still until somebody has repaired it; its rows may belong to the next run. */
-  standing: boolean;
+export interface Counts {
+  /** Entries whose signature was good. */
+  readonly verified: number;
+  /** Those that were not, or not readable, and samples that no row could be made of. */
+  readonly rejected: number;
+  readonly failures: number;
+  /** Of the rejected: samples with a value that is not finite. */
+  readonly notFinite: number;
+  /** Of the rejected: samples that had been there before, or come after a newer one. */
+  readonly repeated: number;
 }
 
 /** Rows kept in all, a bound on memory; the oldest finished episodes go first. */
@@ -61,7 +74,8 @@ const RUN_ROWS = 20_000;
 const SLICE = 32;
 
 export function createDataset(options: DatasetOptions): Dataset {
-  const { journal, book, verify, log, runRows = RUN_ROWS } = options;
+  const { journal, book, verify, log, channels, runRows = RUN_ROWS } = options;
+  const width = typeof channels === 'number' ? channels : channels.length;
   const runs = new Map<string, Run>();
   const finished: Episode[] = [];
   let finishedRows = 0;
@@ -69,6 +83,11 @@ export function createDataset(options: DatasetOptions): Dataset {
   let verified = 0;
   let rejected = 0;
   let failures = 0;
+  let notFinite = 0;
+  let repeated = 0;
+  /** The newest sample of each machine. */
+  const newest = new Map<string, Place>();
+  const refused = new Map<string, string>();
   let revision = 0;
   let stopped = true;
   let pumping: Promise<void> | undefined;
@@ -76,24 +95,38 @@ export function createDataset(options: DatasetOptions): Dataset {
   let changed = new Set<string>();
 
   function runOf(machine: string): Run {
-    const run = runs.get(machine) ?? { rows: [], sequences: [], standing: false };
+    const run = runs.get(machine) ?? createRun();
     runs.set(machine, run);
     return run;
   }
 
+  function runningOf(machine: string): Run | undefined {
+    const run = runs.get(machine);
+    return run && !run.standing && !refused.has(machine) ? run : undefined;
+  }
+
   function addSample(sample: Sample): void {
     if (sample.stream !== options.stream) return;
-    if (sample.values.length !== options.channels || !sample.values.every(Number.isFinite)) {
+    if (refused.has(sample.machine) || sample.values.length !== width) {
       rejected += 1;
       return;
     }
-    const run = runOf(sample.machine);
-    run.rows.push(sample.values);
-    run.sequences.push(sample.sequence);
-    if (run.rows.length >= 2 * runRows) {
-      run.rows = run.rows.slice(-runRows);
-      run.sequences = run.sequences.slice(-runRows);
+    if (!sample.values.every(Number.isFinite)) {
+      rejected += 1;
+      notFinite += 1;
+      return;
     }
+    const last = newest.get(sample.machine);
+    if (last && !isAfter(sample, last)) {
+      rejected += 1;
+      repeated += 1;
+      return;
+    }
+    newest.set(sample.machine, sample);
+    const run = runOf(sample.machine);
+    addRow(run, sample);
+    if (isPowerOfTwo(run.seen)) revision += 1;
+    if (run.rows.length >= 2 * runRows) trim(run, runRows);
     if (!run.standing) changed.add(sample.machine);
   }
 
@@ -106,28 +139,31 @@ export function createDataset(options: DatasetOptions): Dataset {
     if (fields.type === 'failure') {
       if (run.standing) return;
       // What came after the failed sample belongs to no episode.
-      const end = at
-        ? run.sequences.findLastIndex((sequence) => sequence <= at.sequence) + 1
-        : run.rows.length;
-      finish({ machine: fields.machine, rows: run.rows.slice(0, end), end: 'failure' });
+      const [ended, rest] = cut(run, at ? lastPlace(run, at) + 1 : run.rows.length);
+      finish(episodeOf(fields.machine, ended, 'failure'));
       failures += 1;
-      runs.set(fields.machine, {
-        rows: run.rows.slice(end),
-        sequences: run.sequences.slice(end),
-        standing: true,
-      });
+      rest.standing = true;
+      runs.set(fields.machine, rest);
       return;
     }
-    const from = at ? run.sequences.findIndex((sequence) => sequence >= at.sequence) : -1;
-    const fresh = from < 0 ? run.rows.length : from;
-    if (!run.standing && fresh > 0) {
-      finish({ machine: fields.machine, rows: run.rows.slice(0, fresh), end: 'censored' });
+    const from = at ? run.places.findIndex((place) => !isAfter(at, place)) : -1;
+    const [ended, fresh] = cut(run, from < 0 ? run.rows.length : from);
+    if (!run.standing) finish(episodeOf(fields.machine, ended, 'censored'));
+    runs.set(fields.machine, fresh);
+  }
+
+  /** A stream that is not what the agreement says is not learned from until it declares itself anew. */
+  function addDeclaration(body: CborValue): void {
+    const declared = readDeclaration(body);
+    if (declared.stream !== options.stream || typeof channels === 'number') return;
+    const fault = declarationFault(declared, channels);
+    if (fault === undefined) {
+      refused.delete(declared.machine);
+      return;
     }
-    runs.set(fields.machine, {
-      rows: run.rows.slice(fresh),
-      sequences: run.sequences.slice(fresh),
-      standing: false,
-    });
+    refused.set(declared.machine, fault);
+    changed.add(declared.machine);
+    log('error', fault);
   }
 
   function finish(episode: Episode): void {
@@ -148,6 +184,7 @@ export function createDataset(options: DatasetOptions): Dataset {
     if (kind === KIND.sample) addSample(decodeSample(read.payload));
     else if (read.form === 'salted') throw new Error('only a sample may be signed with its block');
     else if (kind === KIND.maintenance) addMaintenance(await book.open(decodeEntry(read.payload).body));
+    else if (kind === KIND.stream) addDeclaration(decodeEntry(read.payload).body);
   }
 
   /** A block's signature is checked against its entries once, when the first needs it. */
@@ -226,17 +263,25 @@ export function createDataset(options: DatasetOptions): Dataset {
       unlisten();
       await pumping;
     },
-    episodes: () => [
-      ...finished,
-      ...[...runs].map(([machine, run]): Episode => ({ machine, rows: run.rows, end: 'running' })),
-    ],
-    running: (machine) => {
-      const run = runs.get(machine);
-      return run && !run.standing ? run.rows : undefined;
+    episodes: () => [...finished, ...[...runs].map(([machine, run]) => episodeOf(machine, run, 'running'))],
+    running: (machine) => runningOf(machine)?.rows,
+    run: (machine) => {
+      const run = runningOf(machine);
+      return run && episodeOf(machine, run, 'running');
     },
     machines: () => [...runs.keys()],
     lag: () => journal.state().blocks - block,
-    counts: () => ({ verified, rejected, failures }),
+    counts: () => ({ verified, rejected, failures, notFinite, repeated }),
+    refusals: () => [...refused.values()],
     revision: () => revision,
   };
+}
+
+function episodeOf(machine: string, run: Run, end: Episode['end']): Episode {
+  const { rows, times, steps } = run;
+  return { machine, rows, times, steps, end, ended: times.at(-1) ?? Number.NaN };
+}
+
+function isPowerOfTwo(count: number): boolean {
+  return Number.isInteger(Math.log2(count));
 }

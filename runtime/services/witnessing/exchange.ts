@@ -11,12 +11,14 @@ import { mirrorsOf } from './assignment.ts';
 import { createEvidenceBook, type EvidenceBook } from './evidence.ts';
 import { type AskPeer, createGossip, SEEN, summaryOf, WITNESSED } from './gossip.ts';
 import { within } from './limits.ts';
-import { answerText, type SignedHead } from './mirror.ts';
+import { answerText, type Mirror, type SignedHead } from './mirror.ts';
 import type { MirrorSettings } from './mirror-settings.ts';
 import { MIRROR, type Mirrors, openMirrors } from './mirrors.ts';
 import type { LogParty } from './names.ts';
 import { createOrigins, type Origins } from './origins.ts';
-import { createOwnHead } from './own-head.ts';
+import { surveyPeers } from './recovery.ts';
+import type { Source } from './refill.ts';
+import { createRefilling, type Damaged, type RefillStatus } from './refilling.ts';
 import type { Fetch } from './tree-source.ts';
 import type { SignedCheckpoint } from './witness.ts';
 import type { Answer } from './witnessing.ts';
@@ -61,10 +63,8 @@ export interface Exchange {
   pull(): Promise<void>;
   /** Gossips once. */
   gossip(): Promise<void>;
-  /** Asks connected peers how far they have seen this gateway's own log, unless they have said so. */
-  askOwn(): Promise<void>;
-  /** Why this gateway may not sign a new checkpoint of its own log, or undefined: see own-head.ts. */
-  heldBack(): string | undefined;
+  /** Takes back records of the own log and of mirrors that damage has taken, unless that was tried too recently. */
+  refill(): Promise<void>;
   /** Answers a peer's request, or undefined when the path is not this service's. */
   handle(peer: string, path: string, body: Uint8Array): Promise<Answer> | undefined;
   /** Answers anybody's request for a mirrored checkpoint or tile; undefined for other paths. */
@@ -80,7 +80,7 @@ export interface Exchange {
   status(): ReturnType<typeof statusOf>;
 }
 
-const ASK_OWN_EVERY_MS = 1000;
+const REFILL_EVERY_MS = 2000;
 const STOP_LIMIT_MS = 500;
 /** More than a tile or a bundle of leaves ever has. */
 const MAX_TILE_BYTES = 65_536;
@@ -173,7 +173,41 @@ export function createExchange(options: ExchangeOptions): Exchange {
     return { status: 200, body: encodeCbor(notes), contentType: 'application/cbor' };
   }
 
-  const ownHead = createOwnHead({ own, parties, journal, ask, connected });
+  /** Who has a copy of a log, itself first, as far as it can be asked. */
+  function copiesOf(party: LogParty): readonly LogParty[] {
+    const names = [party.gateway, ...mirrorsOf(agreement, parties, party)];
+    return parties.filter(({ gateway }) => gateway !== self && names.includes(gateway) && connected(gateway));
+  }
+
+  async function ownSources(): Promise<readonly Source[]> {
+    const { mirrors: held } = await surveyPeers({ own, parties, ask }, copiesOf(own));
+    return held
+      .filter(({ revoked }) => !revoked)
+      .map((head) => ({ gateway: head.gateway, head, fetch: fetchFrom(head.gateway, `${MIRROR}${self}/`) }));
+  }
+
+  function mirrorSources(party: LogParty, mirror: Mirror): readonly Source[] {
+    const head = mirror.head();
+    if (!head) return [];
+    return copiesOf(party).map(({ gateway }) => ({
+      gateway,
+      head,
+      fetch: fetchFrom(gateway, gateway === party.gateway ? '/' : `${MIRROR}${party.gateway}/`),
+    }));
+  }
+
+  const refilling = createRefilling({
+    logs: () => [
+      { gateway: self, log: journal.refillable, sources: ownSources },
+      ...[...(mirrors?.all() ?? [])].map(([gateway, mirror]): Damaged => {
+        const party = parties.find((candidate) => candidate.gateway === gateway)!;
+        return { gateway, log: mirror.refillable, sources: async () => mirrorSources(party, mirror) };
+      }),
+    ],
+    now: options.now ?? (() => performance.now()),
+    report,
+  });
+
   const timers: NodeJS.Timeout[] = [];
   const running = new Map<string, Promise<void>>();
 
@@ -194,7 +228,7 @@ export function createExchange(options: ExchangeOptions): Exchange {
       await gossip.round();
     });
 
-  const askOwn = () => once('asking for the own log', () => ownHead.ask());
+  const refill = () => once('putting records of logs back', () => refilling.round());
 
   return {
     async open() {
@@ -220,21 +254,24 @@ export function createExchange(options: ExchangeOptions): Exchange {
       await origins.open();
     },
     start() {
-      void askOwn();
-      timers.push(setInterval(() => void (ownHead.held() !== undefined && askOwn()), ASK_OWN_EVERY_MS));
+      const looking = setInterval(() => {
+        if (refilling.done()) clearInterval(looking);
+        else void refill();
+      }, REFILL_EVERY_MS);
+      timers.push(looking);
       timers.push(setInterval(() => void pull(), settings.intervalMs));
       timers.push(setInterval(() => void talk(), settings.gossipIntervalMs));
     },
     async stop() {
       for (const timer of timers.splice(0)) clearInterval(timer);
+      refilling.stop();
       // A peer that hangs must not hold up the stop.
       const limit = new Promise((resolve) => setTimeout(resolve, STOP_LIMIT_MS).unref());
       await Promise.race([Promise.all(running.values()), limit]);
     },
     pull,
     gossip: talk,
-    askOwn,
-    heldBack: () => ownHead.held(),
+    refill,
     handle(peer, path, body) {
       if (path === WITNESSED) return answerWitnessed(body);
       if (path === SEEN) return Promise.resolve(answerSeen(body));
@@ -270,7 +307,7 @@ export function createExchange(options: ExchangeOptions): Exchange {
         members: [...new Set(parties.map(({ member }) => member))],
         ownSize: journal.head()?.size ?? 0,
         own: own.origin,
-        heldBack: ownHead.held() ?? null,
+        incomplete: refilling.status(),
       }),
   };
 }
@@ -283,10 +320,10 @@ interface Rooms {
   readonly members: readonly string[];
   readonly own: string;
   readonly ownSize: number;
-  readonly heldBack: string | null;
+  readonly incomplete: readonly RefillStatus[];
 }
 
-function statusOf({ evidence, origins, mirrors, mirroredBy, members, own, ownSize, heldBack }: Rooms) {
+function statusOf({ evidence, origins, mirrors, mirroredBy, members, own, ownSize, incomplete }: Rooms) {
   const logs = origins.status();
   const shown = logs.find(({ origin }) => origin === own)?.size ?? 0;
   return {
@@ -298,8 +335,8 @@ function statusOf({ evidence, origins, mirrors, mirroredBy, members, own, ownSiz
     unlinked: logs.flatMap(({ origin, unlinked }) =>
       unlinked.length > 0 ? [{ origin, sizes: unlinked }] : [],
     ),
-    /** Why no new checkpoint of the own log is signed. */
-    heldBack,
+    /** Logs, the own one and mirrors, that lack records since the journal was damaged. */
+    incomplete,
     /** Peers hold a checkpoint of this gateway's own log beyond its end: the directory is older than what was published. */
     behindOwnLog: shown > ownSize ? { size: ownSize, shown } : null,
   };

@@ -4,9 +4,12 @@
  */
 import { equalBytes } from '../../core/encoding/cbor.ts';
 import { encodeBundle } from '../../core/log/bundle.ts';
+import { parseCheckpoint } from '../../core/log/checkpoint.ts';
+import { parseNote } from '../../core/log/note.ts';
 import { formatTilePath, parseTilePath, TILE_WIDTH } from '../../core/log/tiles.ts';
 import { createFrontier } from '../../core/log/tree.ts';
 import type { MirrorLog } from '../../state/journal/mirror-log.ts';
+import type { Refillable } from '../../state/journal/refill.ts';
 import { type Fetch, type Head, MAX_LEAF_BYTES, verifiedLeaves } from './tree-source.ts';
 import type { Answer } from './witnessing.ts';
 
@@ -57,6 +60,10 @@ export interface Mirror {
   answer(path: string): Promise<Answer>;
   /** The same for this gateway itself. */
   readonly fetch: Fetch;
+  /** The mirrored checkpoint. */
+  head(): Head | undefined;
+  /** Where the copy takes back records that damage has taken. */
+  readonly refillable: Refillable;
 }
 
 const BATCH = 16;
@@ -188,6 +195,11 @@ export function createMirror(options: MirrorOptions): Mirror {
       }
     },
     fetch: read,
+    head() {
+      const note = mirrored > 0 ? log.note() : undefined;
+      return note && parseCheckpoint(parseNote(note).text);
+    },
+    refillable: log.refillable,
   };
 }
 

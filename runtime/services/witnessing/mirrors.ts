@@ -30,6 +30,8 @@ export interface Mirrors {
   pull(): Promise<void>;
   /** The copy of a log, by its origin. */
   of(origin: string): Mirror | undefined;
+  /** All copies, by the gateway whose log it is. */
+  all(): Iterable<readonly [string, Mirror]>;
   /** Answers `/mirror/<gateway>/checkpoint` and `/mirror/<gateway>/tile/...`; undefined for other paths. */
   handle(path: string): Promise<Answer> | undefined;
   status(): readonly MirrorStatus[];
@@ -65,6 +67,7 @@ export async function openMirrors(options: MirrorsOptions): Promise<Mirrors> {
       await eachOf(reachable, AT_A_TIME, ([, mirror]) => mirror.pull());
     },
     of: (origin) => [...mirrors.values()].find((mirror) => mirror.origin === origin),
+    all: () => mirrors,
     handle(path) {
       if (!path.startsWith(MIRROR)) return undefined;
       const rest = path.slice(MIRROR.length);

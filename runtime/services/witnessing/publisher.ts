@@ -274,6 +274,10 @@ export function createPublisher(options: PublisherOptions): Publisher {
         const opened = openStored(value, self, [self, ...others]);
         const signers = opened.verified.map((line) => line.name).filter((name) => name !== self.log.name);
         newest = { size: unordered(key), note: new TextDecoder().decode(value), signers };
+        // Who is asked with another size refuses, and has then seen a checkpoint that nobody has cosigned: were this
+        // directory lost at that moment, no mirror would have what is under it.
+        for (const { gateway, witness } of others)
+          if (signers.includes(witness.name)) knownSizes.set(gateway, newest.size);
         settle(newest);
       }
       const head = journal.head();

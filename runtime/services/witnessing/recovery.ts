@@ -6,22 +6,12 @@
 import { decodeCbor, equalBytes } from '../../core/encoding/cbor.ts';
 import { byteString, list } from '../../core/encoding/fields.ts';
 import { leafHash } from '../../core/log/hash.ts';
-import { type HashReader, inclusionProof, readerOf } from '../../core/log/proof.ts';
-import { joinHashes, TILE_WIDTH, tileHash, tilesOf, tileWidth } from '../../core/log/tiles.ts';
 import { createFrontier, type FrontierState } from '../../core/log/tree.ts';
-import { inclusionFault } from '../../core/log/verify.ts';
 import { type AskPeer, SEEN, WITNESSED } from './gossip.ts';
 import type { SignedHead } from './mirror.ts';
 import { MIRROR } from './mirrors.ts';
 import { type LogParty, openStored, witnessName } from './names.ts';
-import {
-  compareTrees,
-  type Fetch,
-  fetchedHashes,
-  fetchLeaves,
-  type Head,
-  verifiedLeaves,
-} from './tree-source.ts';
+import { compareTrees, type Fetch, type Head, verifiedLeaves } from './tree-source.ts';
 
 export interface RecoveryPeers {
   /** The gateway whose log is recovered. */
@@ -217,107 +207,4 @@ function passHeads(
       if (head.size === walk.size && !equalBytes(walk.root(), head.root)) throw twoStories(mirror, head);
     }
   }
-}
-
-/** A log as it is read: its own tree, in which records may be missing. */
-export interface Readable {
-  readonly size: number;
-  tile(level: number, index: number, width: number): Promise<Uint8Array>;
-  leaves(index: number, width: number): Promise<readonly Uint8Array[]>;
-}
-
-/** What was read from mirrors, or follows from it, for a record that is missing. */
-export type Repair =
-  | { readonly kind: 'leaves'; readonly index: number; readonly leaves: readonly Uint8Array[] }
-  | { readonly kind: 'tile'; readonly level: number; readonly index: number; readonly hashes: Uint8Array };
-
-export interface Repairs {
-  readonly repairs: readonly Repair[];
-  /** Bundles that no mirror has. */
-  readonly open: readonly number[];
-}
-
-/**
- * Finds what cannot be read of a log and takes it from the mirrors. Tiles of hashes follow from the leaves, so
- * only leaves are asked for. A repair of the newest bundle has the leaves that the mirror has of it.
- */
-export async function repairFromMirrors(
-  log: Readable,
-  peers: RecoveryPeers,
-  { mirrors }: Pick<Survey, 'mirrors'>,
-): Promise<Repairs> {
-  const repairs: Repair[] = [];
-  const open: number[] = [];
-  /** Repaired tiles by `level/index`: those above follow from them. */
-  const tiles = new Map<string, Uint8Array>();
-
-  async function leavesOf(index: number, width: number): Promise<readonly Uint8Array[] | undefined> {
-    const present = await log.leaves(index, width).catch(() => undefined);
-    if (present) return present;
-    const found = await fromMirrors(index, width);
-    if (found) repairs.push({ kind: 'leaves', index, leaves: found });
-    if (found?.length !== width) open.push(index);
-    return found?.length === width ? found : undefined;
-  }
-
-  async function fromMirrors(index: number, width: number): Promise<readonly Uint8Array[] | undefined> {
-    for (const mirror of mirrors) {
-      const there = Math.min(width, tileWidth('entries', index, mirror.size));
-      if (there === 0) continue;
-      const fetch = fetchOf(peers, mirror.gateway);
-      try {
-        // The whole of what the mirror has there: the proof is over all of it.
-        const whole = await fetchLeaves(fetch, index, tileWidth('entries', index, mirror.size));
-        const fault = await bundleFault(whole, index, mirror, fetchedHashes(mirror.size, fetch));
-        if (!fault) return whole.slice(0, there);
-      } catch {
-        // The next mirror may have it; that none has is said by the result.
-      }
-    }
-    return undefined;
-  }
-
-  /** A tile above the leaves, from those below it. */
-  async function rebuild(level: number, index: number, width: number): Promise<Uint8Array | undefined> {
-    const hashes: Uint8Array[] = [];
-    for (let child = index * TILE_WIDTH; child < index * TILE_WIDTH + width; child++) {
-      const below =
-        tiles.get(`${level - 1}/${child}`) ??
-        (await log.tile(level - 1, child, TILE_WIDTH).catch(() => undefined));
-      if (!below) return undefined;
-      hashes.push(tileHash(below));
-    }
-    return joinHashes(hashes);
-  }
-
-  for (const { level, index, width } of tilesOf(log.size)) {
-    const leaves = level === 0 ? await leavesOf(index, width) : undefined;
-    const present = await log.tile(level, index, width).catch(() => undefined);
-    if (present) continue;
-    const hashes =
-      level > 0 ? await rebuild(level, index, width) : leaves && joinHashes(leaves.map(leafHash));
-    if (!hashes) continue;
-    repairs.push({ kind: 'tile', level, index, hashes });
-    tiles.set(`${level}/${index}`, hashes);
-  }
-  return { repairs, open };
-}
-
-/** Whether all of these leaves stand in the head's tree: one proof, whose lower lines they make themselves. */
-async function bundleFault(
-  leaves: readonly Uint8Array[],
-  index: number,
-  head: Head,
-  remote: HashReader,
-): Promise<string | undefined> {
-  const first = index * TILE_WIDTH;
-  const hashes = leaves.map(leafHash);
-  const local = readerOf(hashes);
-  const proof = await inclusionProof(first, head.size, (level, position) => {
-    const width = 2 ** level;
-    const begin = position * width - first;
-    if (begin >= 0 && begin + width <= hashes.length) return local(level, begin / width);
-    return remote(level, position);
-  });
-  return inclusionFault(hashes[0]!, first, head.size, proof, head.root);
 }

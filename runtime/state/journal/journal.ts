@@ -14,6 +14,7 @@ import { createDiskKeeper } from './disk.ts';
 import { keys, unordered } from './keys.ts';
 import { askForMending, isDamage, openMended } from './mend.ts';
 import { type MirrorLog, openMirrorLog } from './mirror-log.ts';
+import { createRefillable, type Refillable } from './refill.ts';
 import { bytesOf, chooseDropped, RETENTIONS, type Retention } from './retention.ts';
 import { bytesOfWrites, type Late, type Sealed, seal, type Work } from './seal.ts';
 import { createSection, type Section } from './section.ts';
@@ -75,6 +76,8 @@ export interface Journal {
   bundle(index: number, width: number): Promise<Uint8Array>;
   /** The log of another gateway as far as it is mirrored here; to be opened once. */
   mirror(gateway: string): Promise<MirrorLog>;
+  /** The own log, where it takes back records that damage has taken. */
+  readonly refillable: Refillable;
   state(): JournalState;
   /** What was found damaged when it was opened, or before and not told of in the log yet. */
   damage(): DamageReport | undefined;
@@ -225,6 +228,16 @@ async function journalOver(
     }
   }
 
+  /** A record of the log that cannot be read is a hole for whoever asks, and is mended like any other. */
+  async function noticing<T>(reading: Promise<T>): Promise<T> {
+    try {
+      return await reading;
+    } catch (error) {
+      if (isDamage(error)) await found([error.message]);
+      throw error;
+    }
+  }
+
   /** Goes on without what is damaged; only an open store cannot be mended. */
   async function found(damaged: readonly string[]): Promise<void> {
     if (damaged.length === 0 || complaint?.startsWith(DAMAGED)) return;
@@ -265,9 +278,16 @@ async function journalOver(
       return held.length > 0 ? Math.min(...held) : undefined;
     },
     head: () => head,
-    tile: (level, index, width) => log.tile(level, index, width),
-    bundle: async (index, width) => encodeBundle(await log.leaves(index, width)),
+    tile: (level, index, width) => noticing(log.tile(level, index, width)),
+    bundle: async (index, width) => encodeBundle(await noticing(log.leaves(index, width))),
     mirror: (gateway) => openMirrorLog(store, gateway, (writes, urgent) => submit({ writes }, urgent)),
+    refillable: createRefillable({
+      store,
+      log: () => log,
+      frontier: () => durable.frontier,
+      mark: keys.holes,
+      write: (writes) => submit({ writes }, true),
+    }),
     state: () => durable,
     damage: () => damage,
     async scrub(pause) {

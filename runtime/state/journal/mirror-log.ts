@@ -3,7 +3,8 @@ import { decodeCbor, encodeCbor } from '../../core/encoding/cbor.ts';
 import { byteString, fieldsOf, list, safeInteger } from '../../core/encoding/fields.ts';
 import { TILE_WIDTH } from '../../core/log/tiles.ts';
 import type { FrontierState } from '../../core/log/tree.ts';
-import { logKeys } from './keys.ts';
+import { behind, type LogKeys, logKeys } from './keys.ts';
+import { createRefillable, type Refillable } from './refill.ts';
 import type { DamagedRecord, Store, Write } from './store.ts';
 import { openTreeLog, type TreeLog } from './tree-log.ts';
 
@@ -20,8 +21,11 @@ export interface MirrorLog {
   /** As TreeLog's. */
   tile(level: number, index: number, width: number): Promise<Uint8Array>;
   leaves(index: number, width: number): Promise<readonly Uint8Array[]>;
+  /** Takes back what damage has taken. */
+  readonly refillable: Refillable;
 }
 
+const MIRRORS = 'mirror/';
 const EMPTY: FrontierState = { size: 0, hashes: [] };
 
 /**
@@ -33,7 +37,7 @@ export async function openMirrorLog(
   name: string,
   write: (writes: readonly Write[], urgent: boolean) => Promise<void>,
 ): Promise<MirrorLog> {
-  const keys = logKeys(`mirror/${name}/`);
+  const keys = logKeys(`${MIRRORS}${name}/`);
   const stateKey = `${keys.prefix}state`;
   const noteKey = `${keys.prefix}note`;
   const stored = await getUndamaged(store, stateKey);
@@ -63,7 +67,32 @@ export async function openMirrorLog(
     },
     tile: (level, index, width) => log.tile(level, index, width),
     leaves: (index, width) => log.leaves(index, width),
+    refillable: createRefillable({
+      store,
+      log: () => log,
+      frontier: () => durable,
+      mark: markOf(keys),
+      write: (writes) => write(writes, true),
+    }),
   };
+}
+
+const markOf = ({ prefix }: LogKeys) => `${prefix}holes`;
+
+/** Marks the mirrors in a store that lack records, so that these are fetched again. */
+export async function markMirrors(store: Store): Promise<readonly Write[]> {
+  const writes: Write[] = [];
+  for (let from = MIRRORS; ; ) {
+    const key = await store.firstKey({ from, to: behind(MIRRORS) });
+    if (key === undefined) return writes;
+    const keys = logKeys(`${MIRRORS}${key.split('/')[1]}/`);
+    from = behind(keys.prefix);
+    const stored = await getUndamaged(store, `${keys.prefix}state`);
+    if (!stored) continue;
+    const holes = await (await openTreeLog(store, keys, decodeFrontier(stored))).holes();
+    const value = new TextEncoder().encode(holes.map(({ level, index }) => `${level}/${index}`).join('\n'));
+    if (holes.length > 0) writes.push({ type: 'put', key: markOf(keys), value });
+  }
 }
 
 async function getUndamaged(store: Store, key: string): Promise<Uint8Array | undefined> {

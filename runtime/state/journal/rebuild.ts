@@ -4,6 +4,7 @@ import { join } from 'node:path';
 import { decodeCounter, encodeCounter } from './counter.ts';
 import { type DamageReport, decodeDamage, encodeDamage } from './damage-report.ts';
 import { behind, keys, unordered } from './keys.ts';
+import { markMirrors } from './mirror-log.ts';
 import { COUNTERS, checkBlocks } from './rebuild-blocks.ts';
 import { createLeafHashes, rebuildLog } from './rebuild-log.ts';
 import { isRecordWhole } from './scan.ts';
@@ -89,6 +90,7 @@ export async function rebuild(store: Store, damage: Damage): Promise<DamageRepor
         value: encodeCounter(next),
       }),
     ),
+    ...(await markMirrors(store)),
     ...(await cursorsWithin(store, size)),
   ]);
   return report;

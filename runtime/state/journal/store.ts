@@ -37,6 +37,8 @@ export interface Store {
   entries(range: KeyRange): AsyncIterable<readonly [string, Uint8Array]>;
   /** Bytes of each value in the range, in order; checksums are left unchecked, since what is dropped may be damaged. */
   lengths(range: KeyRange): AsyncIterable<readonly [string, number]>;
+  /** The keys in the range, in order. */
+  names(range: KeyRange): AsyncIterable<string>;
   /** Every record as it is stored, checksum unchecked, in order of the keys. */
   raw(): AsyncIterable<readonly [Uint8Array, Uint8Array]>;
   /** Takes records away whose keys may be no text. */
@@ -119,6 +121,9 @@ export async function openStore(
       for await (const [key, stored] of level.iterator({ gte: from, lt: to, reverse, limit })) {
         yield [key, Math.max(0, stored.length - CHECKSUM_BYTES)] as const;
       }
+    },
+    async *names({ from, to, reverse = false, limit = -1 }) {
+      yield* level.keys({ gte: from, lt: to, reverse, limit });
     },
     async *raw() {
       yield* level.iterator<Uint8Array, Uint8Array>({ keyEncoding: 'view' });

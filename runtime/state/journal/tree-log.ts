@@ -10,7 +10,7 @@ import { decodeBundle, encodeBundle } from '../../core/log/bundle.ts';
 import { HASH_LENGTH, leafHash } from '../../core/log/hash.ts';
 import { joinHashes, TILE_WIDTH, tileHash } from '../../core/log/tiles.ts';
 import { createFrontier, type FrontierState } from '../../core/log/tree.ts';
-import type { LogKeys } from './keys.ts';
+import { type LogKeys, unordered } from './keys.ts';
 import type { DamagedRecord, Store, Write } from './store.ts';
 
 export interface TreeLog {
@@ -32,6 +32,26 @@ export interface TreeLog {
   tile(level: number, index: number, width: number): Promise<Uint8Array>;
   /** The data of the first `width` leaves of a bundle. @throws Error as `tile` does. */
   leaves(index: number, width: number): Promise<readonly Uint8Array[]>;
+  /** As `leaves`, as far as they are there; undefined is a hole. */
+  parts(index: number, width: number): Promise<readonly (Uint8Array | undefined)[]>;
+  /** What is absent of the durable log: bundles first, then tiles, the lowest level first. */
+  holes(): Promise<readonly Hole[]>;
+  /** Puts a hole's data back, which has been verified; what is there already stays. */
+  fill(hole: Hole, data: readonly (Uint8Array | undefined)[]): Filling;
+}
+
+/** A bundle of leaves, or a tile of hashes, of which something is absent. */
+export interface Hole {
+  readonly level: 'entries' | number;
+  readonly index: number;
+  /** Below 256 for the newest bundle only. */
+  readonly width: number;
+}
+
+/** Records that fill a hole, and what is to be called when they are durable. */
+export interface Filling {
+  readonly writes: readonly Write[];
+  settle(): void;
 }
 
 /** What of the newest tiles is in memory: hashes by level, and the newest leaves' data; undefined is a hole. */
@@ -60,6 +80,15 @@ export async function openTreeLog(store: Store, keys: LogKeys, state: FrontierSt
     const value = join(parts);
     writes.push({ type: 'put', key, value });
     pending.set(key, value);
+  }
+
+  /** A hash that was a hole of the newest tiles, if it still is. */
+  function enter(level: number, position: number, hash: Uint8Array): void {
+    const row = edge.hashes[level];
+    const at = position % TILE_WIDTH;
+    const current =
+      Math.floor(frontier.size / TILE_WIDTH ** (level + 1)) === Math.floor(position / TILE_WIDTH);
+    if (row && current && at < row.length) row[at] ??= hash;
   }
 
   async function read(key: string): Promise<Uint8Array> {
@@ -122,7 +151,87 @@ export async function openTreeLog(store: Store, keys: LogKeys, state: FrontierSt
       }
       return decodeBundle(await read(keys.bundle(index)), TILE_WIDTH).slice(0, width);
     },
+    async parts(index, width) {
+      assertReached(durable, 0, index, width);
+      if (index === Math.floor(frontier.size / TILE_WIDTH)) return edge.leaves.slice(0, width);
+      const bundle = pending.get(keys.bundle(index)) ?? (await readWhole(store, keys.bundle(index)));
+      if (bundle) return decodeBundle(bundle, TILE_WIDTH).slice(0, width);
+      return Promise.all(leafKeys(keys, index * TILE_WIDTH, width).map((key) => readWhole(store, key)));
+    },
+    async holes() {
+      const size = durable;
+      const full = Math.floor(size / TILE_WIDTH);
+      const holes: Hole[] = [];
+      const note = async (level: Hole['level'], count: number, keyOf: (index: number) => string) => {
+        for (const index of await absent(store, count, keyOf))
+          holes.push({ level, index, width: TILE_WIDTH });
+      };
+      await note('entries', full, keys.bundle);
+      const newest =
+        full === Math.floor(frontier.size / TILE_WIDTH) ? edge.leaves.slice(0, size % TILE_WIDTH) : [];
+      if (!isWhole(newest)) holes.push({ level: 'entries', index: full, width: newest.length });
+      for (let level = 0, count = full; count > 0; level++, count = Math.floor(count / TILE_WIDTH))
+        await note(level, count, (index) => keys.tile(level, index));
+      return holes;
+    },
+    fill(hole, data) {
+      const { level, index, width } = hole;
+      if (level !== 'entries') {
+        if (!isWhole(data) || data.length !== TILE_WIDTH) return NOTHING;
+        const value = joinHashes(data);
+        const above = tileHash(value);
+        return {
+          writes: [{ type: 'put', key: keys.tile(level, index), value }],
+          // The row above may have known nothing of it.
+          settle: () => enter(level + 1, index, above),
+        };
+      }
+      const first = index * TILE_WIDTH;
+      if (isWhole(data) && data.length === TILE_WIDTH) {
+        const gone = leafKeys(keys, first).map((key) => ({ type: 'del' as const, key }));
+        return {
+          writes: [{ type: 'put', key: keys.bundle(index), value: encodeBundle(data) }, ...gone],
+          settle: () => undefined,
+        };
+      }
+      if (index !== Math.floor(frontier.size / TILE_WIDTH)) return NOTHING;
+      const writes: Write[] = [];
+      for (const [at, leaf] of data.entries())
+        if (leaf && at < width && !edge.leaves[at])
+          writes.push({ type: 'put', key: keys.leaf(first + at), value: leaf });
+      return {
+        writes,
+        settle() {
+          // Else the bundle has been filled up meanwhile, and is a hole as a whole.
+          if (index !== Math.floor(frontier.size / TILE_WIDTH)) return;
+          for (const [at, leaf] of data.entries()) {
+            if (!leaf || at >= width) continue;
+            edge.leaves[at] ??= leaf;
+            enter(0, first + at, leafHash(leaf));
+          }
+        },
+      };
+    },
   };
+}
+
+const NOTHING: Filling = { writes: [], settle: () => undefined };
+
+/** Which of the first `count` records are absent. */
+async function absent(
+  store: Store,
+  count: number,
+  keyOf: (index: number) => string,
+): Promise<readonly number[]> {
+  const found: number[] = [];
+  let next = 0;
+  for await (const key of store.names({ from: keyOf(0), to: keyOf(count) })) {
+    const index = unordered(key.slice(key.lastIndexOf('/') + 1));
+    while (next < index) found.push(next++);
+    next = index + 1;
+  }
+  while (next < count) found.push(next++);
+  return found;
 }
 
 type Join = (parts: readonly Uint8Array[]) => Uint8Array;
@@ -131,8 +240,8 @@ function isWhole(parts: readonly (Uint8Array | undefined)[]): parts is readonly 
   return parts.every((part) => part !== undefined);
 }
 
-function leafKeys(keys: LogKeys, first: number): readonly string[] {
-  return Array.from({ length: TILE_WIDTH }, (_, offset) => keys.leaf(first + offset));
+function leafKeys(keys: LogKeys, first: number, count = TILE_WIDTH): readonly string[] {
+  return Array.from({ length: count }, (_, offset) => keys.leaf(first + offset));
 }
 
 function assertReached(durable: number, level: number, index: number, width: number): void {

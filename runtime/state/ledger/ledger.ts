@@ -1,24 +1,26 @@
 /**
- * The privacy budget. The ledger stores mechanisms, not epsilons, and composes all that ever ran over this
- * gateway's data; a charge is durable, and in the log, before anything derived may leave, and is never refunded.
+ * The privacy budget. The ledger stores mechanisms, not epsilons, for each block of data (charge.ts), and composes
+ * all that ever ran over it (composition.ts); a charge is durable, and in the log, before anything derived may
+ * leave, and is never refunded.
  */
 import { toHex } from '../../core/encoding/base64.ts';
-import { type CborValue, decodeCbor, encodeCbor } from '../../core/encoding/cbor.ts';
-import { byteString, fieldsOf, float, safeInteger, text } from '../../core/encoding/fields.ts';
-import { epsilonOf, type Mechanism } from '../../core/privacy/rdp.ts';
+import { encodeCbor } from '../../core/encoding/cbor.ts';
 import type { Journal } from '../journal/journal.ts';
 import { ordered } from '../journal/keys.ts';
+import type { Write } from '../journal/store.ts';
 import type { Recorder } from '../provenance/recorder.ts';
+import {
+  ALL_TIME,
+  type Charge,
+  checkCharge,
+  decodeCharge,
+  encodeCharge,
+  type Interval,
+  type ProtectedUnit,
+} from './charge.ts';
+import { type Accountant, createComposition, type Piece } from './composition.ts';
 
-/** What a claim protects: one window, or one machine's run from repair to failure. */
-export type ProtectedUnit = 'window' | 'episode';
-
-export interface Charge {
-  readonly agreement: Uint8Array;
-  readonly round: number;
-  readonly unit: ProtectedUnit;
-  readonly mechanism: Mechanism;
-}
+export { ALL_TIME, type Charge, decodeCharge, type Interval, type ProtectedUnit } from './charge.ts';
 
 export interface Budget {
   readonly epsilon: number;
@@ -31,17 +33,28 @@ export interface BudgetSpent extends Error {
   readonly name: 'BudgetSpent';
 }
 
+/** What is written in one batch with a charge. */
+export interface Along {
+  readonly writes: readonly Write[];
+  durable?(): void;
+}
+
 export interface Ledger {
   /**
-   * Charges durably and tells the epsilon then spent.
+   * Charges durably. What goes `along` is durable with
+   * the charge or not at all, and is told when it is, also where the charge cannot be deposited afterwards.
    * @throws BudgetSpent when that would be more than the budget; DamagedRecord or a failed write leave it uncharged
    *   only where nothing was stored.
    */
-  charge(charge: Charge, budget: Budget): Promise<number>;
-  /** Whether the budget would allow the charge. */
+  charge(charge: Charge, budget: Budget, along?: Along): Promise<void>;
+  /** Whether the budget would allow the charge, at every instant of its interval. */
   allows(charge: Charge, budget: Budget): boolean;
-  /** Epsilon spent so far at `delta`, for the unit. */
-  spent(unit: ProtectedUnit, delta: number): number;
+  /** The most epsilon spent so far at `delta`, for the unit, on any instant of the interval; of all time when absent. */
+  spent(unit: ProtectedUnit, delta: number, interval?: Interval): number;
+  /** The same by a quick accountant, so somewhat more: for a daemon that must not stand still. */
+  bound(unit: ProtectedUnit, delta: number, interval?: Interval): number;
+  /** Stretches of time with the same charges, in order; all time when no interval is given. */
+  pieces(interval?: Interval): readonly Piece[];
   charges(): readonly Charge[];
   /**
    * Takes over charges that others have kept for this gateway, durably; of equal ones the ledger has afterwards as
@@ -55,37 +68,43 @@ export interface Ledger {
  * @throws Error when a charge is absent or cannot be read: a ledger with a hole permits nothing.
  */
 export async function openLedger(
-  journal: Journal,
-  recorder: Recorder,
+  journal: Pick<Journal, 'section' | 'write'>,
+  recorder: Pick<Recorder, 'entry'>,
   deposit?: (entry: Uint8Array) => Promise<void>,
 ): Promise<Ledger> {
   const section = journal.section('ledger');
-  const charges: Charge[] = [];
-  for await (const [key, value] of section.entries({ prefix: CHARGE })) {
-    if (key !== chargeKey(charges.length))
-      throw new Error(`the ledger has no ${chargeKey(charges.length)}, but ${key}`);
-    charges.push(decodeCharge(value));
-  }
+  const charges = await readCharges(section.entries({ prefix: CHARGE }));
+  const composition = createComposition();
+  composition.add(charges);
   let stored = charges.length;
   let turn: Promise<unknown> = Promise.resolve();
 
-  const allows = (charge: Charge, budget: Budget): boolean =>
-    charge.unit === budget.unit &&
-    epsilonFor([...charges, charge], budget.unit, budget.delta) <= budget.epsilon;
+  function allows(charge: Charge, { unit, epsilon, delta }: Budget): boolean {
+    const spentBy = (accountant: Accountant) =>
+      composition.spent(unit, delta, { interval: charge, further: charge, accountant });
+    // The slow accountant has a word only where the quick one, which is never below it, says no.
+    return charge.unit === unit && (spentBy('quick') <= epsilon || spentBy('close') <= epsilon);
+  }
 
-  const spent = (unit: ProtectedUnit, delta: number): number => epsilonFor(charges, unit, delta);
+  function count(more: readonly Charge[]): void {
+    charges.push(...more);
+    composition.add(more);
+  }
 
-  async function append(charge: Charge, budget: Budget): Promise<number> {
-    if (!allows(charge, budget)) throw budgetSpent(charge, budget, spent(budget.unit, budget.delta));
+  async function append(charge: Charge, budget: Budget, along: Along): Promise<void> {
+    checkCharge(charge);
+    if (!allows(charge, budget))
+      throw budgetSpent(charge, budget, composition.spent(budget.unit, budget.delta, { interval: charge }));
     const encoded = encodeCharge(charge);
     // Counted before it is stored: a charge whose storing failed half-way must not be had for nothing.
-    charges.push(charge);
+    count([charge]);
     const entry = await recorder.entry('charge', encoded, [
       section.put(chargeKey(stored), encodeCbor(encoded)),
+      ...along.writes,
     ]);
     stored += 1;
+    along.durable?.();
     await deposit?.(entry);
-    return spent(budget.unit, budget.delta);
   }
 
   async function adopt(given: readonly Charge[]): Promise<number> {
@@ -97,7 +116,7 @@ export async function openLedger(
       had.set(nameOf(charge), left - 1);
       return left <= 0;
     });
-    charges.push(...absent);
+    count(absent);
     await journal.write(
       absent.map((charge, index) => section.put(chargeKey(stored + index), encodeCbor(encodeCharge(charge)))),
     );
@@ -112,10 +131,12 @@ export async function openLedger(
   }
 
   return {
-    charge: (charge, budget) => inTurn(() => append(charge, budget)),
+    charge: (charge, budget, along = { writes: [] }) => inTurn(() => append(charge, budget, along)),
     adopt: (given) => inTurn(() => adopt(given)),
     allows,
-    spent,
+    spent: (unit, delta, interval) => composition.spent(unit, delta, { interval }),
+    bound: (unit, delta, interval) => composition.spent(unit, delta, { interval, accountant: 'quick' }),
+    pieces: (interval = ALL_TIME) => composition.pieces(interval),
     charges: () => [...charges],
   };
 }
@@ -127,23 +148,17 @@ function chargeKey(index: number): string {
 }
 
 /**
- * What `charges` come to as a claim for `unit`. A window lies within one episode, so what protects episodes
- * protects windows as well; the other way round there is no bound.
+ * The charges among a ledger's records, in order.
+ * @throws Error when one is absent or cannot be read.
  */
-function epsilonFor(charges: readonly Charge[], unit: ProtectedUnit, delta: number): number {
-  const unbounded = unit === 'episode' && charges.some((charge) => charge.unit === 'window');
-  return unbounded ? Number.POSITIVE_INFINITY : epsilonOf(composed(charges), delta);
-}
-
-/** Charges of the same mechanism taken together, so that composing many rounds stays cheap. */
-function composed(charges: readonly Charge[]): Mechanism[] {
-  const bySetting = new Map<string, Mechanism>();
-  for (const { mechanism } of charges) {
-    const key = `${mechanism.samplingRate}/${mechanism.noiseMultiplier}`;
-    const steps = (bySetting.get(key)?.steps ?? 0) + mechanism.steps;
-    bySetting.set(key, { ...mechanism, steps });
+export async function readCharges(records: AsyncIterable<readonly [string, Uint8Array]>): Promise<Charge[]> {
+  const charges: Charge[] = [];
+  for await (const [key, value] of records) {
+    if (key !== chargeKey(charges.length))
+      throw new Error(`the ledger has no ${chargeKey(charges.length)}, but ${key}`);
+    charges.push(decodeCharge(value));
   }
-  return [...bySetting.values()];
+  return charges;
 }
 
 function budgetSpent(charge: Charge, budget: Budget, spent: number): BudgetSpent {
@@ -152,33 +167,4 @@ function budgetSpent(charge: Charge, budget: Budget, spent: number): BudgetSpent
       ? `the privacy budget does not allow round ${charge.round}: ${spent.toFixed(3)} of ${budget.epsilon} (${budget.unit}) is spent and the round would go over it`
       : `the round protects a ${charge.unit}, the agreement's budget a ${budget.unit}`;
   return Object.assign(new Error(message), { name: 'BudgetSpent' as const });
-}
-
-function encodeCharge(charge: Charge): CborValue {
-  const { samplingRate, noiseMultiplier, steps } = charge.mechanism;
-  return [
-    charge.agreement,
-    charge.round,
-    charge.unit,
-    { float: samplingRate },
-    { float: noiseMultiplier },
-    steps,
-  ];
-}
-
-/** @throws Error for bytes that are no charge. */
-export function decodeCharge(bytes: Uint8Array): Charge {
-  const fields = fieldsOf(decodeCbor(bytes), 6, 'charge');
-  const unit = text(fields[2], 'charge: unit');
-  if (unit !== 'window' && unit !== 'episode') throw new Error(`charge: unit ${unit} is unknown`);
-  return {
-    agreement: byteString(fields[0], 'charge: agreement', 32),
-    round: safeInteger(fields[1], 'charge: round'),
-    unit,
-    mechanism: {
-      samplingRate: float(fields[3], 'charge: sampling rate'),
-      noiseMultiplier: float(fields[4], 'charge: noise multiplier'),
-      steps: safeInteger(fields[5], 'charge: steps'),
-    },
-  };
 }

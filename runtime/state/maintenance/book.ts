@@ -2,12 +2,13 @@
 import { toHex } from '../../core/encoding/base64.ts';
 import type { CborValue } from '../../core/encoding/cbor.ts';
 import type { Journal } from '../journal/journal.ts';
+import type { Write } from '../journal/store.ts';
 import type { Recorder } from '../provenance/recorder.ts';
 import { type MaintenanceFields, maintenanceHash, openMaintenance, sealMaintenance } from './entry.ts';
 
 export interface MaintenanceBook {
-  /** Resolves with the entry's digest when it is durable. */
-  record(fields: Omit<MaintenanceFields, 'previous'>): Promise<Uint8Array>;
+  /** Resolves with the entry's digest when it is durable, and `writes` with it. */
+  record(fields: Omit<MaintenanceFields, 'previous'>, writes?: readonly Write[]): Promise<Uint8Array>;
   /** The fields behind an entry's body. @throws Error when the journal has no opening for it, or a wrong one. */
   open(body: CborValue): Promise<MaintenanceFields>;
   /** Entries ever made. */
@@ -24,7 +25,10 @@ export async function openMaintenanceBook(journal: Journal, recorder: Recorder):
   let count = stored ? Number(new DataView(stored.buffer, stored.byteOffset).getBigUint64(32)) : 0;
   let turn: Promise<unknown> = Promise.resolve();
 
-  async function append(fields: Omit<MaintenanceFields, 'previous'>): Promise<Uint8Array> {
+  async function append(
+    fields: Omit<MaintenanceFields, 'previous'>,
+    writes: readonly Write[],
+  ): Promise<Uint8Array> {
     const tuple = sealMaintenance({ ...fields, previous });
     const last = new Uint8Array(40);
     last.set(tuple.hash);
@@ -32,6 +36,7 @@ export async function openMaintenanceBook(journal: Journal, recorder: Recorder):
     await recorder.entry('maintenance', tuple.body, [
       section.put(OPENING + toHex(tuple.hash), tuple.opening),
       section.put(LAST, last),
+      ...writes,
     ]);
     previous = tuple.hash;
     count += 1;
@@ -39,9 +44,9 @@ export async function openMaintenanceBook(journal: Journal, recorder: Recorder):
   }
 
   return {
-    record(fields) {
+    record(fields, writes = []) {
       // One after the other, since each names the one before.
-      const mine = turn.then(() => append(fields));
+      const mine = turn.then(() => append(fields, writes));
       turn = mine.catch(() => undefined);
       return mine;
     },

@@ -12,7 +12,10 @@ import {
 import { CLOCK_STATES, KIND, kindOf } from '../../../runtime/core/encoding/kind.ts';
 import { decodeSample, encodeSample } from '../../../runtime/core/encoding/sample.ts';
 
-const kinds: readonly EntryKind[] = ['start', 'stream', 'maintenance', 'agreement', 'gap', 'charge', 'round'];
+const kinds: readonly EntryKind[] = [
+  ...['start', 'stream', 'maintenance', 'agreement', 'gap', 'charge', 'round'],
+  ...['loss', 'keys', 'recovery', 'training', 'adoption'],
+] as readonly EntryKind[];
 
 const body: fc.Arbitrary<CborValue> = fc.oneof(
   fc.constant(null),

@@ -1,237 +1,24 @@
 import assert from 'node:assert/strict';
-import { createHmac } from 'node:crypto';
 import { before, describe, it } from 'node:test';
 import * as tf from '@tensorflow/tfjs-core';
 import { clippedSum, startTraining, trainLocally } from '../../../runtime/core/learning/dpsgd.ts';
-import type { PrivacyUnit, TrainingJob } from '../../../runtime/core/learning/job.ts';
-import {
-  type Activation,
-  initialParameters,
-  layout,
-  type ModelSpec,
-  parameterCount,
-  predict,
-} from '../../../runtime/core/learning/model.ts';
-import { forward, uploadLayers } from '../../../runtime/core/learning/network.ts';
+import { mechanismOf, type TrainingJob, type TrainingState } from '../../../runtime/core/learning/job.ts';
+import { initialParameters, type ModelSpec } from '../../../runtime/core/learning/model.ts';
+import { COUNT, MODELS, makeJob, seeded } from './jobs.ts';
 import { startWasm } from './wasm.ts';
-
-const ACTIVATIONS: readonly Activation[] = ['relu', 'tanh', 'elu'];
-/** More windows than one chunk holds, so that padding and a second chunk are met. */
-const COUNT = 300;
-
-function seeded(seed: string): (length: number) => Uint8Array {
-  let counter = 0;
-  return (length) => {
-    const blocks = Array.from({ length: Math.ceil(length / 64) }, () => {
-      counter += 1;
-      return createHmac('sha512', seed).update(String(counter)).digest();
-    });
-    return new Uint8Array(Buffer.concat(blocks).subarray(0, length));
-  };
-}
-
-function makeJob(
-  unit: PrivacyUnit,
-  activation: Activation = 'tanh',
-  change: Partial<TrainingJob> = {},
-): TrainingJob {
-  const model: ModelSpec = { inputs: 6, hidden: [5, 4], activation };
-  const values = initialParameters({ inputs: 6, hidden: [COUNT], activation }, Uint8Array.of(9));
-  const features = Float32Array.from({ length: COUNT * 6 }, (_, index) => 10 * values[index]!);
-  return {
-    model,
-    parameters: initialParameters(model, Uint8Array.of(7)).map(
-      (value, index) => value + 0.1 * Math.sin(index),
-    ),
-    features,
-    labels: Float32Array.from({ length: COUNT }, (_, index) => (features[6 * index]! + 1) / 2),
-    episodeOf: Int32Array.from({ length: COUNT }, (_, index) => (index < 280 ? 0 : index < 290 ? 1 : 2)),
-    unit,
-    clipNorm: 0.5,
-    noiseMultiplier: 1,
-    samplingRate: 0.1,
-    steps: 1,
-    learningRate: 1,
-    optimiser: { kind: 'sgd', momentum: 0 },
-    expectedBatch: 30,
-    ...change,
-  };
-}
-
-/** The gradient of (output - label)^2 / 2 for one window, unit by unit in plain float64: the oracle. */
-function naiveGradient(job: TrainingJob, window: number): Float64Array {
-  const { model, parameters } = job;
-  const layers = layout(model);
-  const inputs: number[][] = [[...job.features.subarray(window * model.inputs, (window + 1) * model.inputs)]];
-  const slopes: number[][] = [];
-  layers.forEach(({ rows, columns, weights, biases }, depth) => {
-    const outputs: number[] = [];
-    slopes[depth] = [];
-    for (let column = 0; column < columns; column += 1) {
-      let sum = parameters[biases + column]!;
-      for (let row = 0; row < rows; row += 1) {
-        sum += inputs[depth]![row]! * parameters[weights + row * columns + column]!;
-      }
-      const last = depth + 1 === layers.length;
-      outputs.push(last ? sum : ACTIVATION[model.activation].value(sum));
-      slopes[depth]!.push(last ? 1 : ACTIVATION[model.activation].slope(sum));
-    }
-    inputs.push(outputs);
-  });
-  const gradient = new Float64Array(parameters.length);
-  let errors = [inputs.at(-1)![0]! - job.labels[window]!];
-  for (let depth = layers.length - 1; depth >= 0; depth -= 1) {
-    const { rows, columns, weights, biases } = layers[depth]!;
-    const deltas = errors.map((error, column) => error * slopes[depth]![column]!);
-    errors = new Array<number>(rows).fill(0);
-    for (let column = 0; column < columns; column += 1) {
-      gradient[biases + column] = deltas[column]!;
-      for (let row = 0; row < rows; row += 1) {
-        gradient[weights + row * columns + column] = deltas[column]! * inputs[depth]![row]!;
-        errors[row]! += deltas[column]! * parameters[weights + row * columns + column]!;
-      }
-    }
-  }
-  return gradient;
-}
-
-const ACTIVATION = {
-  relu: { value: (x: number) => Math.max(0, x), slope: (x: number) => (x > 0 ? 1 : 0) },
-  tanh: { value: Math.tanh, slope: (x: number) => 1 - Math.tanh(x) ** 2 },
-  elu: { value: (x: number) => (x > 0 ? x : Math.expm1(x)), slope: (x: number) => (x > 0 ? 1 : Math.exp(x)) },
-};
-
-function clip(gradient: Float64Array, norm: number): Float64Array {
-  const scale = Math.min(1, norm / Math.hypot(...gradient));
-  return gradient.map((value) => value * scale);
-}
-
-function total(gradients: readonly Float64Array[], length: number): Float64Array {
-  const sum = new Float64Array(length);
-  for (const gradient of gradients)
-    for (let index = 0; index < length; index += 1) sum[index]! += gradient[index]!;
-  return sum;
-}
 
 function assertClose(actual: Float64Array, expected: Float64Array, tolerance: number): void {
   assert.equal(actual.length, expected.length);
-  const scale = Math.max(1, Math.hypot(...expected));
-  actual.forEach((value, index) => {
-    assert.ok(
-      Math.abs(value - expected[index]!) <= tolerance * scale,
-      `${index}: ${value}, not ${expected[index]}`,
-    );
-  });
+  const far = Math.hypot(...actual.map((value, index) => value - expected[index]!));
+  assert.ok(far <= tolerance * Math.hypot(...expected), `${far} of ${Math.hypot(...expected)}`);
 }
 
 before(startWasm);
 
-describe('the oracle', () => {
-  it('agrees with finite differences of the plain prediction', () => {
-    const job = makeJob('window');
-    const gradient = naiveGradient(job, 3);
-    const loss = (parameters: Float64Array): number =>
-      (predict(job.model, parameters, job.features.subarray(18, 24)) - job.labels[3]!) ** 2 / 2;
-    gradient.forEach((value, index) => {
-      const up = job.parameters.slice();
-      const down = job.parameters.slice();
-      up[index]! += 1e-6;
-      down[index]! -= 1e-6;
-      assert.ok(Math.abs((loss(up) - loss(down)) / 2e-6 - value) < 1e-8);
-    });
-  });
-});
-
-describe('forward', () => {
-  it('agrees with the plain prediction to 1e-5', () => {
-    for (const activation of ACTIVATIONS) {
-      const job = makeJob('none', activation);
-      const layers = uploadLayers(job.model, job.parameters);
-      const output = forward(job.model, layers, tf.tensor2d(job.features, [COUNT, 6]))
-        .at(-1)!
-        .dataSync();
-      for (let window = 0; window < COUNT; window += 1) {
-        const plain = predict(job.model, job.parameters, job.features.subarray(6 * window, 6 * window + 6));
-        assert.ok(Math.abs(output[window]! - plain) < 1e-5);
-      }
-    }
-  });
-});
-
-describe('clippedSum', () => {
-  const drawn = Array.from({ length: COUNT }, (_, index) => index).filter((index) => index % 10 !== 0);
-
-  it('of windows is the sum of each window gradient, clipped', () => {
-    for (const activation of ACTIVATIONS) {
-      const job = makeJob('window', activation);
-      const gradients = drawn.map((window) => naiveGradient(job, window));
-      const norms = gradients.map((gradient) => Math.hypot(...gradient));
-      assert.ok(norms.some((norm) => norm > 0.5) && norms.some((norm) => norm < 0.5), 'clips some, not all');
-      const expected = total(
-        gradients.map((gradient) => clip(gradient, 0.5)),
-        job.parameters.length,
-      );
-      assertClose(clippedSum(job, drawn).sum, expected, 1e-5);
-    }
-  });
-
-  it('of episodes is the sum of each episode mean gradient, clipped', () => {
-    const job = makeJob('episode', 'elu', { clipNorm: 0.3 });
-    const means = [0, 1, 2].map((episode) => {
-      const windows = [...job.episodeOf.keys()].filter((window) => job.episodeOf[window] === episode);
-      const sum = total(
-        windows.map((window) => naiveGradient(job, window)),
-        job.parameters.length,
-      );
-      return sum.map((value) => value / windows.length);
-    });
-    assert.ok(
-      means.some((mean) => Math.hypot(...mean) > 0.3),
-      'clips',
-    );
-    const clipped = means.map((mean) => clip(mean, 0.3));
-    assertClose(clippedSum(job, [0, 1, 2]).sum, total(clipped, job.parameters.length), 1e-5);
-    assertClose(clippedSum(job, [2]).sum, clipped[2]!, 1e-5);
-  });
-
-  it('without a unit is the plain sum', () => {
-    const job = makeJob('none', 'relu', { clipNorm: 1e-9 });
-    const gradients = drawn.map((window) => naiveGradient(job, window));
-    assertClose(clippedSum(job, drawn).sum, total(gradients, job.parameters.length), 1e-5);
-  });
-
-  it('of one unit is never longer than the clip norm', () => {
-    const job = makeJob('window', 'relu', { clipNorm: 0.01 });
-    for (let window = 0; window < 40; window += 1) {
-      assert.ok(Math.hypot(...clippedSum(job, [window]).sum) <= 0.01 * (1 + 1e-5));
-    }
-    const episodes = makeJob('episode', 'relu', { clipNorm: 0.01 });
-    for (const episode of [0, 1, 2]) {
-      assert.ok(Math.hypot(...clippedSum(episodes, [episode]).sum) <= 0.01 * (1 + 1e-5));
-    }
-  });
-
-  it('of nothing is zero', () => {
-    for (const unit of ['window', 'episode', 'none'] as const) {
-      assert.deepEqual(
-        clippedSum(makeJob(unit), []).sum,
-        new Float64Array(parameterCount(makeJob(unit).model)),
-      );
-    }
-  });
-
-  it('keeps nothing on the backend', () => {
-    const held = tf.memory().numTensors;
-    clippedSum(makeJob('window'), drawn);
-    clippedSum(makeJob('episode'), [0, 1, 2]);
-    assert.equal(tf.memory().numTensors, held);
-  });
-});
-
 describe('training', () => {
   it('adds noise of deviation sigma C / expected batch in a step that draws nobody', () => {
     // With rate 1e-12 a draw is empty but for one seed in 10^9; the model has many parameters.
-    const model: ModelSpec = { inputs: 6, hidden: [1000], activation: 'tanh' };
+    const model: ModelSpec = { kind: 'dense', inputs: 6, hidden: [1000], activation: 'tanh' };
     const parameters = initialParameters(model, Uint8Array.of(1));
     for (const unit of ['window', 'episode'] as const) {
       const change = {
@@ -327,9 +114,160 @@ describe('training', () => {
       { steps: 0.5 },
       { learningRate: 0 },
       { expectedBatch: 0 },
+      { atLeast: new Uint8Array(3) },
+      { samplerSeed: new Uint8Array(31) },
+      { loss: 'reconstruction' },
+      { noiseMultiplier: 1e6 },
+      { clipping: { kind: 'adaptive', quantile: 1, learningRate: 0.2, countNoise: 5 } },
+      // A count that costs as much as the whole step is allowed to.
+      { clipping: { kind: 'adaptive', quantile: 0.5, learningRate: 0.2, countNoise: 0.5 } },
+      {
+        sampler: 'passes',
+        clipping: { kind: 'adaptive', quantile: 0.5, learningRate: 0.2, countNoise: 5 },
+      },
     ];
     for (const change of bad) {
       assert.throws(() => trainLocally(makeJob('window', 'tanh', change), seeded('x')), RangeError);
     }
+  });
+});
+
+describe('the sampler', () => {
+  it('alone decides who takes part', () => {
+    // Next to no noise, and other bytes for it: the parameters tell who was drawn.
+    const change = { samplerSeed: seeded('draws')(32), steps: 3, learningRate: 0.1, noiseMultiplier: 1e-9 };
+    const job = makeJob('window', 'tanh', change);
+    const one = trainLocally(job, seeded('a')).parameters;
+    assertClose(trainLocally(job, seeded('b')).parameters, one, 1e-8);
+    const other = trainLocally({ ...job, samplerSeed: seeded('others')(32) }, seeded('a')).parameters;
+    assert.ok(Math.hypot(...other.map((value, index) => value - one[index]!)) > 1e-3);
+  });
+
+  it('of passes takes every unit once a pass, at the same place', () => {
+    const model = MODELS.linear!;
+    const job = makeJob('none', 'tanh', { model, sampler: 'passes', samplingRate: 1 / 7, steps: 14 });
+    const training = startTraining({ ...job, learningRate: 1e-12 }, seeded('passes'));
+    while (training.step() < 14);
+    const { losses } = training.result();
+    assertClose(losses.slice(7), losses.slice(0, 7), 1e-6);
+    // Seven batches of different windows.
+    assert.equal(new Set([...losses.slice(0, 7)].map((loss) => loss.toFixed(6))).size, 7);
+    // Steps that sum to the plain gradient of all windows: each was there once.
+    const moved = startTraining({ ...job, learningRate: 1e-9, steps: 7 }, seeded('passes'));
+    while (moved.step() < 7);
+    const change = moved
+      .result()
+      .parameters.map((value, index) => ((job.parameters[index]! - value) / 1e-9) * job.expectedBatch);
+    const all = Array.from({ length: COUNT }, (_, index) => index);
+    assertClose(change, clippedSum(job, all).sum, 1e-4);
+  });
+});
+
+describe('a run that is resumed', () => {
+  const kinds: Partial<TrainingJob>[] = [
+    { optimiser: { kind: 'adam', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } },
+    { optimiser: { kind: 'sgd', momentum: 0.9 } },
+    { sampler: 'passes', samplingRate: 0.25 },
+    { clipping: { kind: 'adaptive', quantile: 0.5, learningRate: 0.2, countNoise: 5 } },
+  ];
+
+  it('ends where one without a break does', () => {
+    // Every word the same, so that the noise is, wherever a run takes it up.
+    const same = (length: number): Uint8Array =>
+      Uint8Array.from({ length }, (_, i) => [18, 86, 52, 0][i % 4]!);
+    for (const change of kinds) {
+      const job = makeJob('window', 'tanh', { steps: 9, learningRate: 0.05, ...change });
+      const whole = startTraining(job, same);
+      while (whole.step() < 9);
+      let state: TrainingState | undefined;
+      for (const stop of [2, 5, 9]) {
+        const part = startTraining(job, same, state);
+        while (part.step() < stop);
+        state = structuredClone(part.state());
+        assert.equal(state.done, stop);
+      }
+      assert.deepEqual(startTraining(job, same, state).result(), whole.result());
+      assert.deepEqual(state, whole.state());
+    }
+  });
+
+  it('refuses the state of another job', () => {
+    const job = makeJob('window', 'tanh', { steps: 3, learningRate: 0.1 });
+    const state = startTraining(job, seeded('a')).state();
+    const adam = { kind: 'adam', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 } as const;
+    for (const [other, from] of [
+      [makeJob('window', 'tanh', { model: MODELS.linear! }), state],
+      [{ ...job, optimiser: adam }, state],
+      [{ ...job, samplerSeed: seeded('x')(32) }, state],
+      [job, { ...state, done: 4 }],
+      [job, { ...state, done: 1 }],
+      [job, { ...state, parameters: state.parameters.map(() => Number.NaN) }],
+    ] as const) {
+      assert.throws(() => startTraining(other, seeded('a'), from), RangeError);
+    }
+  });
+});
+
+describe('adaptive clipping', () => {
+  it('finds the quantile it is to find, from above and from below', () => {
+    for (const clipNorm of [0.01, 10]) {
+      const job = makeJob('window', 'tanh', {
+        clipNorm,
+        samplingRate: 0.3,
+        expectedBatch: 0.3 * COUNT,
+        steps: 60,
+        // The parameters all but stay.
+        learningRate: 1e-9,
+        clipping: { kind: 'adaptive', quantile: 0.7, learningRate: 0.3, countNoise: 2 },
+      });
+      const training = startTraining(job, seeded('adaptive'));
+      while (training.step() < 60);
+      const all = Array.from({ length: COUNT }, (_, index) => index);
+      const { whole } = clippedSum({ ...job, clipNorm: training.state().clipNorm }, all);
+      // Draws of 150: a share's deviation is below 0.04 a step, and steps average it.
+      assert.ok(Math.abs(whole / COUNT - 0.7) < 0.1, `${whole} of ${COUNT}`);
+    }
+  });
+});
+
+describe('the mechanism of a job', () => {
+  it('is Poisson sampling, or the nodes of the trees of each pass', () => {
+    const job = makeJob('window', 'tanh', { steps: 20, samplingRate: 0.25, noiseMultiplier: 3 });
+    assert.deepEqual(mechanismOf(job), { samplingRate: 0.25, noiseMultiplier: 3, steps: 20 });
+    // Trees of 4 leaves have 3 levels.
+    const nodes = (steps: number): number => mechanismOf({ ...job, sampler: 'passes', steps }).steps;
+    assert.deepEqual([0, 1, 2, 3, 4, 5, 8, 20].map(nodes), [0, 1, 2, 2, 3, 4, 6, 15]);
+    assert.equal(mechanismOf({ ...job, sampler: 'passes' }).samplingRate, 1);
+  });
+});
+
+describe('memory', () => {
+  it('for 100,000 parameters and a batch of 256 is at most 1.5 times that without privacy', () => {
+    const model: ModelSpec = { kind: 'dense', inputs: 420, hidden: [200, 80], activation: 'elu' };
+    const job = makeJob('window', 'elu', { model, samplingRate: 0.5, expectedBatch: 256 });
+    assert.ok(job.parameters.length >= 100_000);
+    const drawn = Array.from({ length: 256 }, (_, index) => index);
+    const peak = (unit: 'window' | 'none'): number => {
+      let most = 0;
+      const held = tf.memory().numBytes;
+      const backend = tf.backend();
+      // Looked at whenever something is fetched: then all that a step needs is there.
+      const readSync = backend.readSync;
+      backend.readSync = function (id) {
+        most = Math.max(most, tf.memory().numBytes - held);
+        return readSync.call(this, id);
+      };
+      try {
+        clippedSum({ ...job, unit }, drawn);
+      } finally {
+        backend.readSync = readSync;
+      }
+      return most;
+    };
+    const plain = peak('none');
+    assert.ok(plain > 4 * job.parameters.length);
+    assert.ok(peak('window') <= 1.5 * plain, `${peak('window')} bytes against ${plain}`);
+    // Far from one gradient a window.
+    assert.ok(peak('window') < (4 * 256 * job.parameters.length) / 20);
   });
 });

@@ -4,6 +4,7 @@ import fc from 'fast-check';
 import {
   type DataSheet,
   featureCount,
+  leastRows,
   normalise,
   type WindowSpec,
   windowFeatures,
@@ -105,6 +106,57 @@ describe('windowFeatures', () => {
     const rows = [0, 1, 2, 3].map((row) => [row, 24]);
     assert.throws(() => windowFeatures([...rows, [Number.NaN, 24]], sheet, spec), /load is NaN/);
     assert.throws(() => windowFeatures([...rows, [1]], sheet, spec), /a row of 1 values/);
+  });
+
+  it('puts features together in the order asked for, channel by channel within each', () => {
+    const rows = [0, 1, 2, 3, 4].map((row) => [50 + 10 * row, 25 - 0.5 * row]);
+    const of = (features: WindowSpec['features'], bands?: number) =>
+      windowFeatures(rows, sheet, { ...spec, ...(features && { features }), ...(bands && { bands }) });
+    const single = ['peak-to-peak', 'means', 'crest', 'slopes', 'kurtosis', 'rms'] as const;
+    const together = single.flatMap((feature) => [...of([feature])]);
+    close(of([...single]), together);
+    close(of(['peak-to-peak']), [-0.2, 0]);
+    close(of(['raw']), [0, 0.5, 0.2, 0.25, 0.4, 0, 0.6, -0.25, 0.8, -0.5]);
+    const bands = of(['means', 'bands'], 2);
+    assert.equal(bands.length, 6);
+    close(bands.slice(2, 4), [
+      ...windowFeatures(rows, sheet, { ...spec, inputs: ['load'], features: ['bands'], bands: 2 }),
+    ]);
+    for (const features of [[...single, 'raw'], ['bands'], ['raw', 'bands']] as const) {
+      const chosen = { ...spec, features, bands: 2 };
+      assert.equal(featureCount(sheet, chosen), windowFeatures(rows, sheet, chosen).length);
+    }
+  });
+
+  it('has no raw rows and no bands of less than a whole window', () => {
+    const rows = [0, 1, 2, 3].map((row) => [row, 24]);
+    const raw = { ...spec, features: ['raw'] } as const;
+    assert.equal(leastRows(raw), 5);
+    assert.equal(leastRows(spec), 3);
+    assert.throws(() => windowFeatures(rows, sheet, raw), /at least 5/);
+  });
+
+  it('shows the condition of each row, where that is asked for', () => {
+    const range = { low: 0, high: 100, leastWidth: 1 };
+    const when = (near: number) => [{ channel: 'load', near, within: 5 }];
+    const conditions = [
+      { name: 'idle', when: when(0), ranges: [range, range] },
+      { name: 'full', when: when(100), ranges: [range, range] },
+    ];
+    const rows = [0, 100, 50, 0, 1].map((load) => [load, 24]);
+    const shown = { ...spec, inputs: ['steady'], features: ['means'], conditionInputs: true } as const;
+    close(windowFeatures(rows, { ...sheet, conditions }, shown), [(4 * -0.52) / 5, 3 / 5, 1 / 5]);
+    assert.equal(featureCount({ ...sheet, conditions }, shown), 3);
+    assert.equal(featureCount(sheet, shown), 1);
+  });
+
+  it('refuses features without their measure', () => {
+    const rows = [0, 1, 2, 3, 4].map((row) => [row, 24]);
+    for (const bands of [undefined, 0, 3, 1.5]) {
+      const bad = { ...spec, features: ['bands'] as const, ...(bands === undefined ? {} : { bands }) };
+      assert.throws(() => windowFeatures(rows, sheet, bad), /bands/);
+    }
+    assert.throws(() => windowFeatures(rows, sheet, { ...spec, features: [] }), /without features/);
   });
 
   it('refuses a window that is none', () => {

@@ -12,15 +12,15 @@ import {
   predictRul,
 } from '../../../runtime/core/learning/model.ts';
 
-const spec: ModelSpec = { inputs: 42, hidden: [32, 16], activation: 'tanh' };
+const spec: ModelSpec = { kind: 'dense', inputs: 42, hidden: [32, 16], activation: 'tanh' };
 const seed = new TextEncoder().encode('seed');
 
 describe('parameters', () => {
   it('lie one layer after the other', () => {
     assert.equal(parameterCount(spec), 1921);
     assert.deepEqual(layout({ ...spec, inputs: 3, hidden: [2] }), [
-      { rows: 3, columns: 2, weights: 0, biases: 6 },
-      { rows: 2, columns: 1, weights: 8, biases: 10 },
+      { rows: 3, columns: 2, weights: 0, biases: 6, positions: 1, step: 0 },
+      { rows: 2, columns: 1, weights: 8, biases: 10, positions: 1, step: 0 },
     ]);
   });
 
@@ -29,11 +29,14 @@ describe('parameters', () => {
     assert.notDeepEqual(initialParameters(spec, seed), initialParameters(spec, Uint8Array.of(1)));
     // A change to how a model starts is a change every member has to make: it has to be seen here.
     const digest = Buffer.from(modelHash(spec, initialParameters(spec, seed))).toString('hex');
-    assert.equal(digest, '14bf0756965eda500402c7d133433566cfebb4626754f1d633fac16b83c175c2');
+    assert.equal(digest, '1c413f733266a3314e197911eeb01c958087fed60e5a4fab728b2d5690f38548');
   });
 
   it('start uniform within the limits of Glorot and Bengio, with biases 0 and 0.5 at the output', () => {
-    const parameters = initialParameters({ inputs: 500, hidden: [100], activation: 'tanh' }, seed);
+    const parameters = initialParameters(
+      { kind: 'dense', inputs: 500, hidden: [100], activation: 'tanh' },
+      seed,
+    );
     const weights = parameters.subarray(0, 50_000);
     const limit = Math.sqrt(6 / 600);
     assert.ok(weights.every((weight) => Math.abs(weight) <= limit));
@@ -57,11 +60,11 @@ describe('parameters', () => {
 });
 
 describe('modelHash', () => {
-  const small: ModelSpec = { inputs: 1, hidden: [], activation: 'relu' };
+  const small: ModelSpec = { kind: 'dense', inputs: 1, hidden: [], activation: 'relu' };
 
   it('is over a domain, the shape and little-endian float64', () => {
     const expected = createSha256()
-      .update(Buffer.from('kosmos dense model v1\0' + '1-1 relu\0'))
+      .update(Buffer.from('kosmos model v2\0dense 1-1 relu\0'))
       .update(Buffer.from('000000000000f03f00000000000000c0', 'hex'))
       .digest();
     assert.deepEqual(modelHash(small, Float64Array.of(1, -2)), expected);
@@ -79,7 +82,7 @@ describe('predict', () => {
   it('is the network written out', () => {
     // (1, 2) -> relu(1*1 + 2*3 + 0.5, 1*-2 + 2*-4 + 0.25) = (7.5, 0) -> 7.5 * 2 + 0 * 7 - 1
     const parameters = Float64Array.of(1, -2, 3, -4, 0.5, 0.25, 2, 7, -1);
-    const net: ModelSpec = { inputs: 2, hidden: [2], activation: 'relu' };
+    const net: ModelSpec = { kind: 'dense', inputs: 2, hidden: [2], activation: 'relu' };
     assert.equal(predict(net, parameters, Float64Array.of(1, 2)), 14);
     const tanh = Math.tanh(7.5) * 2 + Math.tanh(-9.75) * 7 - 1;
     assert.equal(predict({ ...net, activation: 'tanh' }, parameters, Float64Array.of(1, 2)), tanh);
@@ -88,7 +91,7 @@ describe('predict', () => {
   });
 
   it('keeps a RUL between 0 and the cap', () => {
-    const linear: ModelSpec = { inputs: 1, hidden: [], activation: 'relu' };
+    const linear: ModelSpec = { kind: 'dense', inputs: 1, hidden: [], activation: 'relu' };
     const parameters = Float64Array.of(1, 0);
     const at = (value: number): number => predictRul(linear, parameters, Float64Array.of(value), 125);
     assert.deepEqual([-1, 0, 0.5, 1, 3].map(at), [0, 0, 62.5, 125, 125]);

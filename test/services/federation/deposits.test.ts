@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { encodeCbor } from '../../../runtime/core/encoding/cbor.ts';
-import { epsilonOf } from '../../../runtime/core/privacy/rdp.ts';
+import { epsilonOf } from '../../../runtime/core/privacy/accountant.ts';
 import {
   createDeposits,
   DEPOSIT,
@@ -12,7 +12,7 @@ import {
 import { createParties, MAX_LEAP } from '../../../runtime/services/federation/parties.ts';
 import { ordered } from '../../../runtime/state/journal/keys.ts';
 import { createDepositBook } from '../../../runtime/state/ledger/deposits.ts';
-import { type Budget, type Charge, openLedger } from '../../../runtime/state/ledger/ledger.ts';
+import { ALL_TIME, type Budget, type Charge, openLedger } from '../../../runtime/state/ledger/ledger.ts';
 import { type Consortium, createConsortium, temporaryDirectory } from '../consortium.ts';
 import { openState } from '../gateway-state.ts';
 
@@ -29,7 +29,7 @@ interface Net {
 }
 
 function chargeOf(consortium: Consortium, round: number): Charge {
-  return { agreement: consortium.agreement.hash, round, unit: 'window', mechanism: MECHANISM };
+  return { agreement: consortium.agreement.hash, round, unit: 'window', mechanism: MECHANISM, ...ALL_TIME };
 }
 
 async function gatewayOf(t: Test, consortium: Consortium, net: Net, name: string) {
@@ -154,6 +154,8 @@ test('what is no charge of the sender is refused; the same one twice is one', as
     { float: 0.1 },
     { float: 1 },
     3,
+    0,
+    1000,
   ]);
   const send = async (from: string, body: Uint8Array) => {
     const { status, body: text } = (await first.deposits.handle(from, DEPOSIT, body))!;
@@ -191,6 +193,8 @@ test('a peer that lies about rounds takes no more than a leap, one that makes up
     { float: 0.1 },
     { float: 1 },
     3,
+    0,
+    1000,
   ]);
   net.instead.set(first.name, answer([0, [theirs], null]));
   await assert.rejects(own.deposits.learn(first.name), /not signed by its owner/);

@@ -137,7 +137,7 @@ test('a share of another round, sender, holder, length or committee is refused',
       round = 1,
       attempt = 0,
       contributor = from,
-      length = parameterCount({ inputs: 3, hidden: [2], activation: 'tanh' }),
+      length = parameterCount({ kind: 'dense', inputs: 3, hidden: [2], activation: 'tanh' }),
     } = changes;
     const holders = changes.holders ?? manifest.committee.filter((name) => name !== contributor);
     const context = { agreement: changes.agreement ?? agreement, round, attempt, contributor };

@@ -17,7 +17,7 @@ import { openRecorder } from '../../../runtime/state/provenance/recorder.ts';
 import type { Consortium, ConsortiumGateway } from '../consortium.ts';
 import { FRACTION_BITS } from '../consortium.ts';
 
-export const MODEL: ModelSpec = { inputs: 3, hidden: [2], activation: 'tanh' };
+export const MODEL: ModelSpec = { kind: 'dense', inputs: 3, hidden: [2], activation: 'tanh' };
 
 export interface Answer {
   readonly status: number;

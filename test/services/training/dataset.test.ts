@@ -1,16 +1,21 @@
 import assert from 'node:assert/strict';
 import { type TestContext, test } from 'node:test';
 import { createSign1Signer } from '../../../runtime/core/encoding/cose.ts';
-import { encodeSample } from '../../../runtime/core/encoding/sample.ts';
+import { encodeSample, type Sample } from '../../../runtime/core/encoding/sample.ts';
 import { labelledWindows } from '../../../runtime/core/learning/episodes.ts';
-import { createDataset } from '../../../runtime/services/training/dataset.ts';
+import { createDataset, type DatasetOptions } from '../../../runtime/services/training/dataset.ts';
 import { newKeys, until } from '../consortium.ts';
 import { type GatewayState, newState, openState } from '../gateway-state.ts';
 
 const SHEET = { channels: [{ name: 'load', unit: '%', low: 0, high: 100, leastWidth: 1 }] };
 const WINDOWS = { window: 2, minimum: 2, slopeScale: 1, cap: 4 };
 
-function datasetOf(t: TestContext, state: Omit<GatewayState, 'directory'>, runRows?: number) {
+function datasetOf(
+  t: TestContext,
+  state: Omit<GatewayState, 'directory'>,
+  runRows?: number,
+  channels: DatasetOptions['channels'] = 1,
+) {
   const logged: string[] = [];
   const changes: string[][] = [];
   const dataset = createDataset({
@@ -18,7 +23,7 @@ function datasetOf(t: TestContext, state: Omit<GatewayState, 'directory'>, runRo
     book: state.book,
     verify: state.verify,
     stream: 'main',
-    channels: 1,
+    channels,
     onChange: (machines) => void changes.push([...machines]),
     log: (level, message) => void logged.push(`${level} ${message}`),
     ...(runRows === undefined ? {} : { runRows }),
@@ -31,6 +36,20 @@ function datasetOf(t: TestContext, state: Omit<GatewayState, 'directory'>, runRo
       () => logged.join('\n'),
     );
   return { dataset, logged, changes, read };
+}
+
+/** Signs samples of the press as this gateway does, with any number, time and more. */
+function signer(state: GatewayState) {
+  const own = createSign1Signer(state.keys.sample);
+  const sign = (value: number, sequence: number, time = 1, more: Partial<Sample> = {}) =>
+    own.sign(
+      encodeSample({
+        ...{ machine: 'press', stream: 'main', incarnation: 0, sequence, time },
+        ...{ clock: 'free-running', values: [value] },
+        ...more,
+      }),
+    );
+  return { sign };
 }
 
 /** Samples of one machine with these values; the last one's number. */
@@ -110,10 +129,12 @@ test('a run that was ended by maintenance is censored: nobody knows how long it 
   await event(state, 'failure', last);
   await read();
   assert.deepEqual(shapes(dataset), ['press censored 1,2,3', 'press failure 4,5,6', 'press running ']);
-  const { count, labels, episodes } = labelledWindows(dataset.episodes(), SHEET, WINDOWS);
-  assert.equal(episodes, 1);
-  assert.equal(count, 2);
-  assert.deepEqual([...labels], [1 / 4, 0]);
+  const { count, labels, atLeast, episodes, failures } = labelledWindows(dataset.episodes(), SHEET, WINDOWS);
+  assert.equal(episodes, 2);
+  assert.equal(failures, 1);
+  assert.equal(count, 4);
+  assert.deepEqual([...labels], [1 / 4, 0, 1 / 4, 0]);
+  assert.deepEqual([...atLeast], [1, 1, 0, 0]);
 });
 
 test('without a failure entry there is no label, whatever the values say', async (t) => {
@@ -190,6 +211,118 @@ test('a sample with too few values or one that is no number is not learned from'
   }
   await read();
   assert.deepEqual(shapes(dataset), ['press running 1,2']);
+  const { rejected, notFinite, repeated } = dataset.counts();
+  assert.deepEqual([rejected, notFinite, repeated], [4, 2, 0]);
+});
+
+test('a sample that is there twice, or late, makes no row', async (t) => {
+  const state = await newState(t);
+  const { dataset, read } = datasetOf(t, state);
+  const { sign } = signer(state);
+  await state.journal.append([sign(1, 0), sign(2, 1), sign(2, 1), sign(9, 0), sign(3, 5), sign(4, 4)]);
+  await read();
+  assert.deepEqual(shapes(dataset), ['press running 1,2,3']);
+  assert.deepEqual([dataset.counts().repeated, dataset.counts().rejected], [3, 3]);
+  // After a restore numbers count under a higher incarnation, from wherever they had got to.
+  await state.journal.append([
+    sign(5, 3, 100, { incarnation: 1 }),
+    sign(6, 99, 100),
+    sign(7, 4, 100, { incarnation: 1 }),
+  ]);
+  await read();
+  assert.deepEqual(shapes(dataset), ['press running 1,2,3,5,7']);
+});
+
+test('a failure is found by incarnation and number, not by number alone', async (t) => {
+  const state = await newState(t);
+  const { dataset, read } = datasetOf(t, state);
+  const { sign } = signer(state);
+  const later = { incarnation: 1 };
+  await state.journal.append([
+    sign(1, 7),
+    sign(2, 8),
+    sign(3, 0, 1, later),
+    sign(4, 1, 1, later),
+    sign(5, 2, 1, later),
+  ]);
+  const at = { stream: 'main', incarnation: 1, sequence: 1 };
+  await state.book.record({ machine: 'press', faults: [], type: 'failure', note: '', at });
+  await read();
+  assert.equal(shapes(dataset)[0], 'press failure 1,2,3,4');
+});
+
+test('rows bring their times, an episode the time of its last row, and a clock that was set shows', async (t) => {
+  const state = await newState(t);
+  const { dataset, read } = datasetOf(t, state);
+  const { sign } = signer(state);
+  const stepped = { clock: 'stepped' } as const;
+  await state.journal.append([
+    ...[sign(1, 0, 5000), sign(2, 1, 6000), sign(3, 2, 4000), sign(4, 3, 4500)],
+    ...[sign(5, 4, 9000, stepped), sign(6, 5, 9500), sign(7, 6, 10_000, stepped)],
+  ]);
+  await event(state, 'failure', 5);
+  await read();
+  const [failed, running] = dataset.episodes();
+  assert.deepEqual(failed?.times, [5000, 6000, 4000, 4500, 9000, 9500]);
+  assert.deepEqual([failed?.steps, failed?.ended], [[2, 4], 9500]);
+  assert.deepEqual([running?.times, running?.steps, running?.ended], [[10_000], [0], 10_000]);
+  assert.equal(dataset.run('press'), undefined, 'it stands still');
+  await event(state, 'maintenance', 6);
+  await read();
+  assert.deepEqual(dataset.run('press'), dataset.episodes()[1]);
+  const gridded = { ...WINDOWS, window: 100, period: 500 };
+  // Time ran backwards after two rows and was set after four: no window spans that, and the life before is not exact.
+  const { count, labels, atLeast } = labelledWindows(dataset.episodes().slice(0, 1), SHEET, gridded);
+  assert.equal(count, 1);
+  assert.deepEqual([[...labels], [...atLeast]], [[0.5], [1]]);
+});
+
+test('a stream that declares other units or channels than the agreement is refused, with a reason', async (t) => {
+  const state = await newState(t);
+  const { dataset, read, logged } = datasetOf(t, state, undefined, [{ name: 'load', unit: '%' }]);
+  const declare = (channels: readonly (readonly [string, string])[], stream = 'main') =>
+    state.recorder.entry('stream', ['press', stream, 1000, channels.map((channel) => [...channel])]);
+  await declare([['load', '%']]);
+  await samples(state, [1, 2]);
+  await declare([['sound', 'dB']], 'microphone');
+  await declare([['load', 'kN']]);
+  await samples(state, [3, 4]);
+  await read();
+  assert.deepEqual(shapes(dataset), ['press running 1,2']);
+  assert.match(
+    dataset.refusals().join(),
+    /stream main of machine press.*load is in kN.*has it in %; set the driver/,
+  );
+  assert.equal(logged.length, 1);
+  assert.equal(dataset.running('press'), undefined, 'nothing is foretold of it');
+  await declare([['torque', '%']]);
+  await read();
+  assert.match(dataset.refusals().join(), /channel 1 is torque, the agreement’s load/);
+  await declare([
+    ['load', '%'],
+    ['speed', '1/min'],
+  ]);
+  await read();
+  assert.match(dataset.refusals().join(), /has 2 channels, the agreement 1/);
+  await declare([['load', '%']]);
+  await samples(state, [5]);
+  await read();
+  assert.deepEqual(dataset.refusals(), []);
+  assert.deepEqual(shapes(dataset), ['press running 1,2,5']);
+  assert.equal(dataset.counts().rejected, 2);
+});
+
+test('who learns from running machines hears when one has doubled its rows', async (t) => {
+  const state = await newState(t);
+  const { dataset, read } = datasetOf(t, state);
+  await samples(state, [1]);
+  await read();
+  const before = dataset.revision();
+  await samples(state, [2, 3, 4, 5, 6, 7]);
+  await read();
+  assert.equal(dataset.revision(), before + 2);
+  const none = { ...WINDOWS, label: 'none' } as const;
+  assert.equal(labelledWindows(dataset.episodes(), SHEET, none).count, 6);
 });
 
 test('a restart reads everything again and comes to the same', async (t) => {

@@ -3,7 +3,7 @@ import { type TestContext, test } from 'node:test';
 import { windowFeatures } from '../../../runtime/core/learning/features.ts';
 import type { TrainingJob } from '../../../runtime/core/learning/job.ts';
 import { initialParameters, type ModelSpec, predictRul } from '../../../runtime/core/learning/model.ts';
-import { epsilonOf } from '../../../runtime/core/privacy/rdp.ts';
+import { epsilonOf } from '../../../runtime/core/privacy/accountant.ts';
 import { createDataset } from '../../../runtime/services/training/dataset.ts';
 import { createLearner } from '../../../runtime/services/training/learner.ts';
 import { createPredictor, type Prediction } from '../../../runtime/services/training/prediction.ts';
@@ -16,7 +16,7 @@ const DELTA = 1e-5;
 const MECHANISM = { samplingRate: 0.5, noiseMultiplier: 2, steps: 1 };
 /** What so many rounds cost, and a little more. */
 const budgetFor = (rounds: number) => epsilonOf([{ ...MECHANISM, steps: rounds }], DELTA) * 1.0001;
-const MODEL: ModelSpec = { inputs: 2, hidden: [], activation: 'tanh' };
+const MODEL: ModelSpec = { kind: 'dense', inputs: 2, hidden: [], activation: 'tanh' };
 const never = new AbortController().signal;
 
 async function learnerOf(
@@ -69,7 +69,6 @@ async function learnerOf(
           ReturnType<Parameters<typeof createLearner>[0]['trainer']['train']>
         >;
       },
-      stop: async () => {},
     },
     settled: () => settled,
     hasStream: true,

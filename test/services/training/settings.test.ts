@@ -9,9 +9,15 @@ describe('the training settings', () => {
     assert.ok(judged.ok);
     assert.deepEqual(judged.value, {
       nice: 10,
+      cpuShare: 0.5,
       memoryLimit: 768 * 2 ** 20,
       idle: 60_000,
       timeLimit: 600_000,
+      checkpoint: 10_000,
+      maxTemperature: 75,
+      minFree: 256 * 2 ** 20,
+      maxLateness: 100,
+      holdBack: { adopt: 0.2, calibrate: 0.2 },
     });
   });
 
@@ -20,7 +26,14 @@ describe('the training settings', () => {
     assert.ok(judged.ok);
     assert.equal(judged.value.memoryLimit, 2 ** 30);
     assert.equal(judged.value.idle, 300_000);
-    for (const bad of ['nice = 20', 'idle = "0s"', 'memory_limit = "1MB"', 'nise = 1']) {
+    for (const bad of [
+      'nice = 20',
+      'idle = "0s"',
+      'memory_limit = "1MB"',
+      'nise = 1',
+      'cpu_share = 0',
+      'max_temperature = 300',
+    ]) {
       assert.ok(!readSettings(bad, 'gateway.toml', trainingSettings).ok, bad);
     }
   });

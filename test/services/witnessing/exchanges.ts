@@ -31,7 +31,7 @@ export type Fate = (
 ) => Promise<Answer> | undefined;
 
 export type Side = 'A' | 'B';
-export type Node = Awaited<ReturnType<typeof openNode>>;
+export interface Node extends Awaited<ReturnType<typeof openNode>> {}
 
 interface Place {
   readonly consortium: Consortium;
@@ -39,7 +39,7 @@ interface Place {
   readonly side: Side | undefined;
   readonly maxBytes: number;
   readonly limitMs: number;
-  readonly heldBack: boolean;
+  readonly heldBack: (node: Node) => string | undefined;
   readonly request: (from: Node, to: string, path: string, body: Uint8Array) => Promise<Answer>;
   readonly connected: (from: Node, to: string) => boolean;
 }
@@ -72,7 +72,7 @@ async function openNode(name: string, place: Place) {
     quorum: quorum(agreement.members.length),
     ask: (peer, body) => place.request(node, peer, ADD_CHECKPOINT, new TextEncoder().encode(body)),
     connected: (peer) => place.connected(node, peer),
-    ...(place.heldBack ? { heldBack: () => exchange.heldBack() } : {}),
+    heldBack: () => place.heldBack(node),
     isDisgraced: (member) => exchange.isDisgraced(member),
     report,
   });
@@ -145,8 +145,8 @@ export interface NetworkOptions {
   readonly maxMirrorBytes?: number;
   /** How long a mirror's or gossip's request may take. */
   readonly limitMs?: number;
-  /** Whether a gateway signs no checkpoint before its peers have said how far they have seen its log. */
-  readonly heldBack?: boolean;
+  /** Why a gateway signs no checkpoint. */
+  readonly heldBack?: (node: Node) => string | undefined;
 }
 
 export type Network = Awaited<ReturnType<typeof createNetwork>>;
@@ -160,7 +160,7 @@ export async function createNetwork(t: TestContext, options: NetworkOptions) {
     sideOf = () => 'A',
     maxMirrorBytes = 1e9,
     limitMs = 20_000,
-    heldBack = false,
+    heldBack = () => undefined,
   } = options;
   const nodes: Node[] = [];
   let fate: Fate = () => undefined;

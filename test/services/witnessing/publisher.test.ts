@@ -116,9 +116,12 @@ test('a cosignature of another key, of another checkpoint or under another name 
 
 test('what a witness has cosigned before is learned from its 409', async (t) => {
   const asked: number[] = [];
-  const { log, reopen } = await consortiumOf(t, [1, 1, 1], (to, ask, body) => {
-    if (to === 'gateway-1') asked.push(parseAddCheckpoint(body).oldSize);
-    return ask();
+  const { log, reopen } = await consortiumOf(t, [1, 1, 1], async (to, ask, body) => {
+    if (to !== 'gateway-1') return ask();
+    asked.push(parseAddCheckpoint(body).oldSize);
+    const answer = await ask();
+    if (asked.length === 1) throw new Error('the answer is lost');
+    return answer;
   });
   await log().grow(300);
   await log().publish();
@@ -147,6 +150,23 @@ test('a restart goes on from the stored checkpoint and its cosignatures', async 
   );
   await log().publish();
   assert.equal(log().publisher.newest(), note, 'a log that has not grown gets no new checkpoint');
+});
+
+test('after a restart no witness is shown a checkpoint that it has to refuse', async (t) => {
+  const statuses: number[] = [];
+  const { log, reopen } = await consortiumOf(t, [1, 1, 1], async (_to, ask) => {
+    const answer = await ask();
+    statuses.push(answer.status);
+    return answer;
+  });
+  await log().grow(3);
+  await log().publish();
+  await reopen();
+  await log().grow(2);
+  statuses.length = 0;
+  await log().publish();
+  assert.deepEqual(statuses, [200, 200]);
+  assert.equal(log().publisher.status().finalSize, 5);
 });
 
 test('the checkpoint is stored before a witness sees it', async (t) => {

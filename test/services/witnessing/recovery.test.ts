@@ -1,17 +1,12 @@
 import assert from 'node:assert/strict';
 import { cp, rm } from 'node:fs/promises';
 import { type TestContext, test } from 'node:test';
-import { decodeBundle, encodeBundle } from '../../../runtime/core/log/bundle.ts';
+import { decodeBundle } from '../../../runtime/core/log/bundle.ts';
 import { leafHash } from '../../../runtime/core/log/hash.ts';
 import { tileWidth } from '../../../runtime/core/log/tiles.ts';
 import { createFrontier, treeRoot } from '../../../runtime/core/log/tree.ts';
 import { formatAddCheckpoint } from '../../../runtime/core/log/witness.ts';
-import {
-  type Readable,
-  recoverFromMirrors,
-  repairFromMirrors,
-  surveyPeers,
-} from '../../../runtime/services/witnessing/recovery.ts';
+import { recoverFromMirrors, surveyPeers } from '../../../runtime/services/witnessing/recovery.ts';
 import { ADD_CHECKPOINT } from '../../../runtime/services/witnessing/witnessing.ts';
 import { createNetwork, type Network, type Node, unanswered } from './exchanges.ts';
 
@@ -202,81 +197,6 @@ test('what a peer has not cosigned itself, or the own key has not signed, is not
   }
   net.onRequest(() => unanswered());
   assert.equal((await surveyPeers(peersOf(net, node))).silent.length, 2);
-});
-
-/** A gateway's log in which some records are gone. */
-function damaged(node: Node, size: number, gone: ReadonlySet<string>): Readable {
-  const check = (name: string) => {
-    if (gone.has(name)) throw new Error('damaged');
-  };
-  return {
-    size,
-    tile: async (level, index, width) => {
-      check(`${level}/${index}`);
-      return node.journal.tile(level, index, width);
-    },
-    leaves: async (index, width) => {
-      check(`entries/${index}`);
-      return decodeBundle(await node.journal.bundle(index, width), width);
-    },
-  };
-}
-
-test('records that are gone come back from mirrors, verified, and tiles from what they are made of', async (t) => {
-  const net = await createNetwork(t, { fleets: [1, 1, 1, 1] });
-  const node = net.node('gateway-0');
-  const SIZE = 1100;
-  await node.grow(SIZE);
-  await net.publishAll();
-  await net.pullAll();
-  const gone = new Set(['entries/0', '0/0', 'entries/2', '0/3', '1/0', 'entries/4', '0/4']);
-  const survey = await surveyPeers(peersOf(net, node));
-  const [liar] = survey.mirrors;
-  net.onRequest((_from, to, path, _body, pass) =>
-    to === liar!.gateway && path.includes('/entries/')
-      ? pass().then(({ status, body }) => ({
-          status,
-          body: body.map((byte, index) => (index === 40 ? byte ^ 1 : byte)),
-        }))
-      : undefined,
-  );
-  const { repairs, open } = await repairFromMirrors(damaged(node, SIZE, gone), peersOf(net, node), survey);
-  assert.deepEqual(open, []);
-  const repaired = repairs.map((repair) =>
-    repair.kind === 'leaves' ? `entries/${repair.index}` : `${repair.level}/${repair.index}`,
-  );
-  assert.deepEqual([...repaired].sort(), [...gone].sort());
-  for (const repair of repairs) {
-    if (repair.kind === 'leaves') {
-      const width = tileWidth('entries', repair.index, SIZE);
-      const real = await node.journal.bundle(repair.index, width);
-      assert.deepEqual(Buffer.from(encodeBundle(repair.leaves)), Buffer.from(real));
-    } else {
-      const width = tileWidth(repair.level, repair.index, SIZE);
-      const real = await node.journal.tile(repair.level, repair.index, width);
-      assert.deepEqual(Buffer.from(repair.hashes), Buffer.from(real));
-    }
-  }
-});
-
-test('what no mirror has stays open, and is named', async (t) => {
-  const net = await createNetwork(t, { fleets: [1, 1, 1] });
-  const node = net.node('gateway-0');
-  await node.grow(300);
-  await net.publishAll();
-  await net.pullAll();
-  await node.grow(300);
-  const survey = await surveyPeers(peersOf(net, node));
-  const gone = new Set(['entries/1', '0/1', 'entries/0']);
-  const { repairs, open } = await repairFromMirrors(damaged(node, 600, gone), peersOf(net, node), survey);
-  assert.deepEqual(open, [1], 'the mirrors end in the middle of it');
-  const found = repairs.map((repair) =>
-    repair.kind === 'leaves' ? [repair.index, repair.leaves.length] : [],
-  );
-  assert.deepEqual(found, [
-    [0, 256],
-    [1, 44],
-  ]);
 });
 
 test('a whole directory that is lost: the mirrors’ leaves make the same log again', async (t) => {

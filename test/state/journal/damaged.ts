@@ -1,6 +1,6 @@
 /** A journal to be damaged, and what must hold of whatever is opened afterwards. */
 import assert from 'node:assert/strict';
-import { cp, mkdir, mkdtemp, readdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdir, mkdtemp, open, readdir, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { toHex } from '../../../runtime/core/encoding/base64.ts';
@@ -97,8 +97,15 @@ export async function fileOf(path: string, pattern: RegExp): Promise<string> {
   return join(path, names.at(-1)!);
 }
 
+/** Changes one byte in its place: somebody may be reading the file. */
 export async function flip(file: string, at: number): Promise<void> {
-  const bytes = await readFile(file);
-  bytes[at]! ^= 0x20;
-  await writeFile(file, bytes);
+  const handle = await open(file, 'r+');
+  try {
+    const byte = new Uint8Array(1);
+    await handle.read(byte, 0, 1, at);
+    byte[0]! ^= 0x20;
+    await handle.write(byte, 0, 1, at);
+  } finally {
+    await handle.close();
+  }
 }

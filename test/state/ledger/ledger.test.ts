@@ -4,12 +4,14 @@ import { once } from 'node:events';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import fc from 'fast-check';
-import { decodeCbor } from '../../../runtime/core/encoding/cbor.ts';
+import { type CborValue, decodeCbor, encodeCbor } from '../../../runtime/core/encoding/cbor.ts';
 import { parseSign1 } from '../../../runtime/core/encoding/cose.ts';
 import { decodeEntry } from '../../../runtime/core/encoding/entry.ts';
-import { epsilonOf, type Mechanism } from '../../../runtime/core/privacy/rdp.ts';
+import { epsilonOf, type Mechanism } from '../../../runtime/core/privacy/accountant.ts';
+import { epsilonOf as quickEpsilon } from '../../../runtime/core/privacy/rdp.ts';
 import { openJournal } from '../../../runtime/state/journal/journal.ts';
-import { type Budget, type Charge, openLedger } from '../../../runtime/state/ledger/ledger.ts';
+import { decodeCharge, encodeCharge } from '../../../runtime/state/ledger/charge.ts';
+import { ALL_TIME, type Budget, type Charge, openLedger } from '../../../runtime/state/ledger/ledger.ts';
 import { createClock } from '../../../runtime/state/provenance/clock.ts';
 import { createGatewayKeys, loadGatewayKeys } from '../../../runtime/state/provenance/keys.ts';
 import { openRecorder } from '../../../runtime/state/provenance/recorder.ts';
@@ -21,7 +23,7 @@ const MECHANISM: Mechanism = { samplingRate: 0.05, noiseMultiplier: 1.2, steps: 
 const window = (epsilon: number): Budget => ({ epsilon, delta: DELTA, unit: 'window' });
 
 function chargeOf(round: number, mechanism: Mechanism = MECHANISM, unit: Charge['unit'] = 'window'): Charge {
-  return { agreement: new Uint8Array(32).fill(7), round, unit, mechanism };
+  return { agreement: new Uint8Array(32).fill(7), round, unit, mechanism, ...ALL_TIME };
 }
 
 async function openAll(t: TestContext, directory: string) {
@@ -45,7 +47,8 @@ test('charges are composed, never over the budget, and the refused one costs not
     const after = epsilonOf([{ ...MECHANISM, steps: MECHANISM.steps * (charged + 1) }], DELTA);
     assert.equal(ledger.allows(chargeOf(charged), window(2)), after <= 2);
     if (after > 2) break;
-    const spent = await ledger.charge(chargeOf(charged), window(2));
+    await ledger.charge(chargeOf(charged), window(2));
+    const spent = ledger.spent('window', DELTA);
     assert.ok(Math.abs(spent - after) < 1e-9 && spent <= 2);
     charged += 1;
   }
@@ -58,10 +61,8 @@ test('charges are composed, never over the budget, and the refused one costs not
   });
   assert.deepEqual([ledger.charges().length, ledger.spent('window', DELTA)], [charged, before]);
   const small = { ...MECHANISM, noiseMultiplier: 50, steps: 1 };
-  assert.ok(
-    (await ledger.charge(chargeOf(charged, small), window(2))) <= 2,
-    'a smaller one that fits is allowed',
-  );
+  await ledger.charge(chargeOf(charged, small), window(2));
+  assert.ok(ledger.spent('window', DELTA) <= 2, 'a smaller one that fits is allowed');
 });
 
 test('charges asked for at once are judged one after the other', async (t) => {
@@ -86,11 +87,14 @@ test('what is spent is epsilonOf all mechanisms, whatever their order', async (t
     steps: fc.integer({ min: 1, max: 50 }),
   });
   for (const [round, mechanism] of fc.sample(anyMechanism, { numRuns: 12, seed: 5 }).entries()) {
-    const spent = await ledger.charge(chargeOf(round, mechanism), window(1e6));
+    await ledger.charge(chargeOf(round, mechanism), window(1e6));
+    const spent = ledger.spent('window', DELTA);
     mechanisms.push(mechanism);
     const whole = epsilonOf(mechanisms, DELTA);
     assert.ok(Math.abs(spent - whole) <= 1e-9 * whole, `${spent} and ${whole}`);
-    assert.equal(ledger.spent('window', DELTA), spent);
+    assert.ok(ledger.bound('window', DELTA) >= spent, 'the quick one is never below');
+    const quick = quickEpsilon(mechanisms, DELTA);
+    assert.ok(Math.abs(ledger.bound('window', DELTA) - quick) <= 1e-9 * quick);
   }
   for (const delta of [1e-3, 1e-9]) {
     const whole = epsilonOf(mechanisms, delta);
@@ -146,7 +150,8 @@ test('episodes charged count for windows in full; windows charged leave no claim
   const episode: Budget = { epsilon: 1000, delta: DELTA, unit: 'episode' };
   await ledger.charge(chargeOf(0, MECHANISM, 'episode'), episode);
   assert.equal(ledger.spent('window', DELTA), ledger.spent('episode', DELTA));
-  const both = await ledger.charge(chargeOf(1), window(1000));
+  await ledger.charge(chargeOf(1), window(1000));
+  const both = ledger.spent('window', DELTA);
   assert.ok(Math.abs(both - epsilonOf([MECHANISM, MECHANISM], DELTA)) < 1e-9);
   assert.equal(ledger.spent('episode', DELTA), Number.POSITIVE_INFINITY);
   await assert.rejects(ledger.charge(chargeOf(2, MECHANISM, 'episode'), episode), { name: 'BudgetSpent' });
@@ -228,4 +233,136 @@ test('SIGKILL at any time: every acknowledged charge stands, and the budget is n
   );
   assert.ok(ledger.spent('window', DELTA) <= epsilon);
   assert.equal(ledger.allows(chargeOf(60), window(epsilon)), false);
+});
+
+const DAY = 86_400_000;
+const during = (round: number, from: number, to: number, mechanism = MECHANISM): Charge => ({
+  ...chargeOf(round, mechanism),
+  from,
+  to,
+});
+const costOf = (rounds: number) => epsilonOf([{ ...MECHANISM, steps: MECHANISM.steps * rounds }], DELTA);
+
+test('every instant has a budget of its own: what covers it counts, whatever else was charged', async (t) => {
+  const { ledger } = await openAll(t, await withKeys(t));
+  const budget = window(costOf(2) * 1.0001);
+  await ledger.charge(during(1, 0, 2 * DAY), budget);
+  await ledger.charge(during(2, DAY, 3 * DAY), budget);
+  const spent = (from: number, to: number) => ledger.spent('window', DELTA, { from, to });
+  assert.deepEqual(
+    [spent(0, DAY), spent(DAY, 2 * DAY), spent(2 * DAY, 3 * DAY), spent(3 * DAY, 9 * DAY)],
+    [costOf(1), costOf(2), costOf(1), 0],
+  );
+  assert.equal(spent(0, 9 * DAY), costOf(2), 'the most of any instant');
+  assert.equal(spent(2 * DAY - 1, 2 * DAY), costOf(2), 'an instant before the end');
+  assert.equal(ledger.spent('window', DELTA), costOf(2));
+  for (const [from, to] of [
+    [DAY, DAY + 1],
+    [2 * DAY - 1, 5 * DAY],
+    [0, 9 * DAY],
+  ] as const) {
+    assert.equal(ledger.allows(during(3, from, to), budget), false);
+    await assert.rejects(ledger.charge(during(3, from, to), budget), { name: 'BudgetSpent' });
+  }
+  await ledger.charge(during(3, 2 * DAY, 4 * DAY), budget);
+  assert.equal(spent(2 * DAY, 4 * DAY), costOf(2), 'new data, new budget');
+  await ledger.charge(during(4, 3 * DAY + 1, 4 * DAY), budget);
+  assert.equal(spent(3 * DAY, 4 * DAY), costOf(2));
+  assert.deepEqual(
+    ledger
+      .pieces({ from: DAY, to: 5 * DAY })
+      .map(({ from, to, mechanisms }) => [from, to, mechanisms[0]?.steps ?? 0]),
+    [
+      [DAY, 2 * DAY, 20],
+      [2 * DAY, 3 * DAY, 20],
+      [3 * DAY, 3 * DAY + 1, 10],
+      [3 * DAY + 1, 4 * DAY, 20],
+      [4 * DAY, 5 * DAY, 0],
+    ],
+  );
+});
+
+test('two agreements over the same data are composed, with their own blocks and mechanisms', async (t) => {
+  const { ledger } = await openAll(t, await withKeys(t));
+  const first = during(1, 0, 30 * DAY);
+  const mechanism: Mechanism = { samplingRate: 1, noiseMultiplier: 6, steps: 3 };
+  const second: Charge = {
+    ...during(1, 7 * DAY, 14 * DAY, mechanism),
+    agreement: new Uint8Array(32).fill(9),
+  };
+  await ledger.charge(first, window(100));
+  const both = epsilonOf([mechanism, MECHANISM], DELTA);
+  // Whichever agreement's budget it is, all that ran over the data counts.
+  assert.equal(ledger.allows(second, window(both * 0.999)), false);
+  await ledger.charge(second, window(both * 1.001));
+  assert.equal(ledger.spent('window', DELTA), both);
+  assert.equal(ledger.spent('window', DELTA, { from: 0, to: 7 * DAY }), costOf(1));
+  assert.equal(ledger.spent('window', DELTA, { from: 14 * DAY, to: 30 * DAY }), costOf(1));
+  assert.equal(ledger.spent('window', DELTA, { from: 14 * DAY - 1, to: 30 * DAY }), both);
+});
+
+test('what is spent on an interval is what the slow way gives: every instant by itself', async (t) => {
+  const { ledger } = await openAll(t, await withKeys(t));
+  const mechanisms: readonly Mechanism[] = [MECHANISM, { samplingRate: 1, noiseMultiplier: 9, steps: 2 }];
+  const anyCharge = fc.record({
+    from: fc.integer({ min: 0, max: 11 }),
+    length: fc.integer({ min: 1, max: 8 }),
+    mechanism: fc.constantFrom(...mechanisms),
+  });
+  const charges = fc
+    .sample(anyCharge, { numRuns: 14, seed: 3 })
+    .map(({ from, length, mechanism }, round) => during(round, from, from + length, mechanism));
+  for (const charge of charges) await ledger.charge(charge, window(1e6));
+  for (let from = 0; from < 20; from += 3) {
+    for (let to = from + 1; to < 21; to += 4) {
+      let most = 0;
+      for (let at = from; at < to; at++) {
+        const covering = charges.filter((charge) => charge.from <= at && charge.to > at);
+        most = Math.max(
+          most,
+          epsilonOf(
+            covering.map(({ mechanism }) => mechanism),
+            DELTA,
+          ),
+        );
+      }
+      const spent = ledger.spent('window', DELTA, { from, to });
+      assert.ok(Math.abs(spent - most) <= 1e-9 * Math.max(1, most), `[${from}, ${to}): ${spent} and ${most}`);
+    }
+  }
+});
+
+test('a charge has one form, and no other is read', () => {
+  const charge = during(3, DAY, 2 * DAY);
+  const fields = encodeCharge(charge) as readonly CborValue[];
+  assert.deepEqual(decodeCharge(encodeCbor(fields)), charge);
+  const refused: readonly (readonly [readonly CborValue[], RegExp])[] = [
+    [fields.slice(0, 6), /6 fields instead of 8/],
+    [[...fields, 1], /9 fields/],
+    [fields.with(0, new Uint8Array(31)), /agreement has 31 bytes/],
+    [fields.with(2, 'sample'), /unit sample is unknown/],
+    [fields.with(3, { float: 1.5 }), /sampling rate 1.5/],
+    [fields.with(4, { float: 0 }), /noise multiplier 0/],
+    [fields.with(4, { float: Number.POSITIVE_INFINITY }), /noise multiplier Infinity/],
+    [fields.with(5, -1), /steps/],
+    [fields.with(6, { float: 0 }), /from is not a whole number/],
+    [fields.with(7, DAY), /which is none/],
+    [fields.with(7, 0), /which is none/],
+  ];
+  for (const [value, why] of refused) assert.throws(() => decodeCharge(encodeCbor(value)), why);
+});
+
+test('what goes along with a charge is there exactly if the charge is', async (t) => {
+  const { ledger, journal } = await openAll(t, await withKeys(t));
+  const section = journal.section('training');
+  const told: string[] = [];
+  const along = (name: string) => ({
+    writes: [section.put(name, Uint8Array.of(1))],
+    durable: () => void told.push(name),
+  });
+  await ledger.charge(chargeOf(1), window(8), along('paid'));
+  await assert.rejects(ledger.charge(chargeOf(2), window(0.1), along('refused')), { name: 'BudgetSpent' });
+  assert.ok(await section.get('paid'));
+  assert.equal(await section.get('refused'), undefined);
+  assert.deepEqual(told, ['paid']);
 });

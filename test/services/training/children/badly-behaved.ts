@@ -1,11 +1,14 @@
 /** A training process that does what its job's first feature says, so that its parent can be tested. */
-import type { TrainMessage } from '../../../../runtime/services/training/messages.ts';
+import type { ParentMessage } from '../../../../runtime/services/training/messages.ts';
 
 const hoard: Buffer[] = [];
+let what: number | undefined;
 
 process.on('disconnect', () => process.exit(0));
-process.on('message', ({ id, job }: TrainMessage) => {
-  const [what] = job.features;
+process.on('message', (message: ParentMessage) => {
+  if (message.kind === 'features' && message.offset === 0) [what] = message.values;
+  if (message.kind !== 'train') return;
+  const { id, job } = message;
   if (what === 1) process.exit(7);
   if (what === 2) process.kill(process.pid, 'SIGSEGV');
   if (what === 3) throw new Error('out of luck');
@@ -20,4 +23,4 @@ process.on('message', ({ id, job }: TrainMessage) => {
     });
   }
 });
-process.send?.({ kind: 'ready', backend: 'nothing' });
+process.send?.({ kind: 'ready', name: 'none', backend: 'nothing' });

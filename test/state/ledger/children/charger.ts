@@ -1,7 +1,7 @@
 // Charges round after round, and writes each round to standard output when its charge is durable.
 import { writeSync } from 'node:fs';
 import { openJournal } from '../../../../runtime/state/journal/journal.ts';
-import { openLedger } from '../../../../runtime/state/ledger/ledger.ts';
+import { ALL_TIME, openLedger } from '../../../../runtime/state/ledger/ledger.ts';
 import { createClock } from '../../../../runtime/state/provenance/clock.ts';
 import { loadGatewayKeys } from '../../../../runtime/state/provenance/keys.ts';
 import { openRecorder } from '../../../../runtime/state/provenance/recorder.ts';
@@ -20,7 +20,10 @@ const mechanism = { samplingRate: 0.05, noiseMultiplier: 1.2, steps: 10 };
 writeSync(1, `opened ${ledger.charges().length}\n`);
 for (let round = ledger.charges().length; ; round++) {
   try {
-    await ledger.charge({ agreement: new Uint8Array(32), round, unit: 'window', mechanism }, budget);
+    await ledger.charge(
+      { agreement: new Uint8Array(32), round, unit: 'window', mechanism, ...ALL_TIME },
+      budget,
+    );
   } catch (error) {
     writeSync(1, `${(error as Error).name}\n`);
     break;
