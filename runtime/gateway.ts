@@ -6,10 +6,10 @@ import type { BusAccess } from '../drivers/driver.ts';
 import { createSimulatedPlant } from '../drivers/simulated/plant.ts';
 import { toHex } from './core/encoding/base64.ts';
 import { createSign1Signer } from './core/encoding/cose.ts';
-import { ruleFor } from './core/learning/alarm.ts';
 import { initialParameters } from './core/learning/model.ts';
 import { answerDamage, createDailyScrub } from './damage.ts';
 import type { GatewayOptions } from './gateway-options.ts';
+import { type LearningRooms, openLearningRooms } from './learning-rooms.ts';
 import { createLogRooms, openKeys } from './log-rooms.ts';
 import { samplesOf, TELEMETRY } from './samples.ts';
 import { createAcquisition } from './services/acquisition/acquisition.ts';
@@ -21,15 +21,7 @@ import { createParties } from './services/federation/parties.ts';
 import { textResponse } from './services/peering/message.ts';
 import { createPeering } from './services/peering/peering.ts';
 import { createTelemetry } from './services/telemetry/telemetry.ts';
-import { ADOPTION, openAdoption } from './services/training/adoption.ts';
-import { openAlarms } from './services/training/alarm.ts';
-import { createCalibration } from './services/training/calibration.ts';
-import { createDataset } from './services/training/dataset.ts';
 import { type EvidenceBook, openEvidenceBook } from './services/training/evidence.ts';
-import { openHoldout } from './services/training/holdout.ts';
-import { createLearner } from './services/training/learner.ts';
-import { createPredictor } from './services/training/prediction.ts';
-import { createTrainer } from './services/training/trainer.ts';
 import { createStatements } from './services/witnessing/statements.ts';
 import type { GatewaySettings } from './settings.ts';
 import { openStanding } from './standing.ts';
@@ -42,14 +34,13 @@ import { type MaintenanceBook, openMaintenanceBook } from './state/maintenance/b
 import { certificatePath } from './state/provenance/certificate.ts';
 import { createClock } from './state/provenance/clock.ts';
 import { enterRaised, GATEWAY, markInstance } from './state/provenance/incarnation.ts';
-import { createKeyring } from './state/provenance/judge.ts';
 import { keyPath } from './state/provenance/keys.ts';
 import { openRecorder } from './state/provenance/recorder.ts';
 import { ownKeysFault, type Roster } from './state/provenance/roster.ts';
 import { tellDamage } from './state/provenance/tell-damage.ts';
 import { createTlsTrust } from './state/provenance/tls-trust.ts';
 import { type GatewayStatus, statusOf } from './status.ts';
-import { averageModels, lossOf, modelOf, sheetOf, windowsOf } from './terms.ts';
+import { averageModels, modelOf } from './terms.ts';
 
 export interface Gateway {
   /** @throws Error when a port is taken or something stored is damaged; what had been started is stopped again. */
@@ -57,8 +48,18 @@ export interface Gateway {
   /** What is in hand is durable, children have ended. */
   stop(): Promise<void>;
   status(): GatewayStatus;
-  /** The model that predicts here; members know it, so it is no secret among them. */
-  model(): { readonly version: number; readonly hash: string; readonly parameters: readonly number[] };
+  /** The model that predicts here; version 0 and no parameters before the first. */
+  model(): {
+    readonly version: number;
+    readonly parameters: readonly number[];
+    readonly calibration: ReturnType<LearningRooms['calibration']['threshold']>;
+  };
+  /** The newest model of the federation, whatever this gateway thinks of it; members know it, so it is no secret among them. */
+  federatedModel(): {
+    readonly version: number;
+    readonly hash: string;
+    readonly parameters: readonly number[];
+  };
   readonly book: MaintenanceBook;
   readonly roster: Roster;
   readonly journal: Journal;
@@ -111,15 +112,6 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     toHex(agreement.hash),
     terms.federation.averageLast,
   );
-  const learning = { model, sheet: sheetOf(terms), windows: windowsOf(terms) };
-  const holdout = await openHoldout({
-    section: journal.section('holdout'),
-    write: (writes) => journal.write(writes, { urgent: true }),
-    holdBack: settings.training.holdBack,
-    trained: evidence.counts().updates > 0 || memory.contributed() > 0,
-  });
-  // All at once, so that roles are drawn by lot.
-  await holdout.admit(settings.machine.map(({ id }) => id));
   const buses = openBuses(settings);
   const acquisition = createAcquisition({
     machines: settings.machine,
@@ -129,100 +121,14 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     onEvent: () => witnessing.publishSoon(),
     log: log('acquisition'),
   });
-  const { nice, memoryLimit, idle, timeLimit } = settings.training;
-  const trainer = createTrainer({
-    childModule: options.trainerModule,
-    nice,
-    memoryLimitBytes: memoryLimit,
-    idleMs: idle,
-    timeLimitMs: timeLimit,
-    log: log('training'),
-  });
-  const dataset = createDataset({
-    journal,
-    book,
-    verify: createKeyring(() => roster.keys(name), 'sample').verifyAny,
-    stream: terms.learning.stream,
-    channels: terms.channel,
-    onChange: (machines) => {
-      holdout
-        .admit(machines)
-        .catch((error: Error) => log('training')('error', `roles of machines: ${error.message}`));
-      predictor.refresh(machines);
-      adoption.reconsider();
-    },
-    log: log('training'),
-  });
-  const agreed = terms.prediction.alarm;
-  const alarms =
-    agreed &&
-    (await openAlarms({
-      rule: ruleFor(terms.learning.label, agreed, terms.prediction.coverage),
-      section: journal.section('alarm'),
-      write: (writes) => journal.write(writes),
-      async record(fields, writes) {
-        const digest = await book.record(fields, writes);
-        witnessing.publishSoon();
-        return digest;
-      },
-      log: log('prediction'),
-    }));
-  const calibration = createCalibration({
-    ...learning,
-    coverage: terms.prediction.coverage,
-    dataset,
-    holdout,
-  });
-  const predictor = createPredictor({
-    ...learning,
-    dataset,
-    calibration,
-    alarms,
-    roleOf: holdout.roleOf,
-    log: log('prediction'),
+  const learning = await openLearningRooms(options, {
+    ...{ journal, recorder, book, ledger, evidence, roster, model },
+    hasTaught: evidence.counts().updates > 0 || memory.contributed() > 0,
+    settled: () => acquisition.settled(),
+    publishSoon: () => witnessing.publishSoon(),
     emit: (prediction) => telemetry.publishPrediction(prediction.machine, { ...prediction }),
   });
-  const adoption = await openAdoption({
-    ...learning,
-    agreement: agreement.hash,
-    dataset,
-    roleOf: holdout.roleOf,
-    whyNone: holdout.why,
-    alarm: agreed,
-    section: journal.section(ADOPTION),
-    enter: (body, writes) => recorder.entry('adoption', body, writes),
-    onAdopted: (present) =>
-      present
-        ? predictor.use(present.version, present.parameters, present.figures !== undefined)
-        : predictor.rest(),
-    log: log('prediction'),
-  });
-  const { stream } = terms.learning;
-  const hasStream = settings.machine.some((machine) =>
-    machine.stream.some(({ name: own }) => own === stream),
-  );
-  if (!hasStream && settings.machine.length > 0) {
-    log('training')(
-      'warn',
-      `the agreement learns from the stream ${stream}, and no machine here has one of that name`,
-    );
-  }
-  const learner = createLearner({
-    terms,
-    agreement: agreement.hash,
-    model,
-    sheet: sheetOf(terms),
-    windows: windowsOf(terms),
-    dataset,
-    ledger,
-    trainer,
-    settled: () => acquisition.settled(),
-    loss: lossOf(terms),
-    evidence,
-    trains: holdout.trains,
-    hasStream,
-    live: settings.machine.some((machine) => machine.stream.some((stream) => stream.intervalMs > 0)),
-  });
+  const { learner, adoption, calibration } = learning;
   const telemetry = createTelemetry({
     consortium: terms.consortium,
     gateway: name,
@@ -308,11 +214,7 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     journal,
     recorder,
     acquisition,
-    dataset,
-    predictor,
-    holdout,
-    adoption,
-    calibration,
+    learning,
     ledger,
     telemetry,
     peering,
@@ -346,6 +248,10 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
     publishSoon: () => witnessing.publishSoon(),
     status,
     model() {
+      const { version, parameters } = adoption.present() ?? { version: 0, parameters: new Float64Array(0) };
+      return { version, parameters: [...parameters], calibration: calibration.threshold() };
+    },
+    federatedModel() {
       const { version, hash } = memory.model().head;
       const parameters = averageModels(memory.recent(), terms.federation.averageLast);
       return { version, hash: toHex(hash), parameters: [...parameters] };
@@ -375,12 +281,7 @@ async function assemble(options: GatewayOptions, journal: Journal): Promise<Gate
         running.push(() => exchange.stop());
         running.push(() => outside.stop());
         await outside.start();
-        dataset.start();
-        running.push(() => dataset.stop());
-        adoption.start();
-        running.push(() => adoption.stop());
-        if (alarms) running.push(() => alarms.settled());
-        running.push(() => trainer.stop());
+        running.push(learning.start());
         running.push(async () => deposits.stop());
         federation.start();
         running.push(() => federation.stop());

@@ -1,14 +1,10 @@
 /** Everything an operator may want to know of a running gateway, as plain data. */
+import type { LearningRooms } from './learning-rooms.ts';
 import type { LogRooms } from './log-rooms.ts';
 import type { Acquisition } from './services/acquisition/acquisition.ts';
 import type { Federation } from './services/federation/federation.ts';
 import type { Peering } from './services/peering/peering.ts';
 import type { Telemetry } from './services/telemetry/telemetry.ts';
-import type { Adoption } from './services/training/adoption.ts';
-import type { Calibration } from './services/training/calibration.ts';
-import type { Dataset } from './services/training/dataset.ts';
-import type { Holdout } from './services/training/holdout.ts';
-import type { Predictor } from './services/training/prediction.ts';
 import type { GatewaySettings } from './settings.ts';
 import type { Standing } from './standing.ts';
 import type { Agreement } from './state/agreement/agreement.ts';
@@ -27,11 +23,7 @@ export interface Rooms {
   readonly journal: Journal;
   readonly recorder: Recorder;
   readonly acquisition: Acquisition;
-  readonly dataset: Dataset;
-  readonly predictor: Predictor;
-  readonly holdout: Holdout;
-  readonly adoption: Adoption;
-  readonly calibration: Calibration;
+  readonly learning: LearningRooms;
   readonly ledger: Ledger;
   readonly telemetry: Telemetry;
   readonly peering: Peering;
@@ -47,11 +39,7 @@ export function statusOf(rooms: Rooms) {
     journal,
     recorder,
     acquisition,
-    dataset,
-    predictor,
-    holdout,
-    adoption,
-    calibration,
+    learning: { dataset, predictor, holdout, adoption, calibration, trainer },
     ledger,
     telemetry,
     peering,
@@ -102,6 +90,7 @@ export function statusOf(rooms: Rooms) {
               charges: ledger.charges().length,
             },
       telemetry: telemetry.status(),
+      training: trainer.status(),
       held: { ...holdout.counts(), why: holdout.why() ?? null },
       adoption: adoption.status(),
       calibration: calibration.status(),

@@ -26,6 +26,7 @@ export function controlHandlers(
     ...privacyHandlers(agreement, gateway),
     status: async () => gateway.status(),
     model: async () => gateway.model(),
+    'federated-model': async () => gateway.federatedModel(),
     maintenance: async (given) => {
       const judged = maintenanceRequest.safeParse(given);
       if (!judged.success) throw new Error(z.prettifyError(judged.error));

@@ -56,6 +56,10 @@ export const run = defineCommand({
       trainerModule: trainerModule(),
       version: projectVersion(),
       log,
+    }).catch((error: Error) => {
+      // Open, it would keep alive what has failed to start.
+      if (options['with-parent']) process.stdin.destroy();
+      throw error;
     });
     const control = createControl(settings.gateway.socket!, controlHandlers(gateway, agreement));
     const notifier = createNotifier({

@@ -18,8 +18,8 @@ export const NETS: readonly Net[] = [
 export const BATCHES: readonly number[] = [64, 256];
 
 const WINDOWS = 4096;
-const STEPS_A_TURN = 25;
-const RUNS = 15;
+const STEPS_A_TURN = 10;
+const RUNS = 60;
 
 export function nameOf(net: Net, batch: number): string {
   return `${[net.inputs, ...net.hidden, 1].join('-')} at ${batch}`;

@@ -72,7 +72,7 @@ async function modelsOf(gateways: readonly LabGateway[]): Promise<ReadonlyMap<nu
   const models = new Map<number, Set<string>>();
   for (let look = 0; look < 3; look++) {
     for (const gateway of gateways) {
-      const { version, hash } = (await gateway.ask('model')) as { version: number; hash: string };
+      const { version, hash } = (await gateway.ask('federated-model')) as { version: number; hash: string };
       models.set(version, (models.get(version) ?? new Set()).add(hash));
     }
   }

@@ -1,4 +1,6 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { type TestContext, test } from 'node:test';
 import { setTimeout as delay } from 'node:timers/promises';
@@ -11,7 +13,7 @@ import { decodeBlockRecord } from '../../runtime/state/journal/block-record.ts';
 import { keys } from '../../runtime/state/journal/keys.ts';
 import { openStore } from '../../runtime/state/journal/store.ts';
 import { type Consortium, type ConsortiumOptions, createConsortium } from './consortium.ts';
-import { childrenOf, isAlive, labPort, until } from './program.ts';
+import { childrenOf, isAlive, labPort, startKosmos, until, within } from './program.ts';
 
 async function consortium(t: TestContext, options: ConsortiumOptions): Promise<Consortium> {
   const made = await createConsortium(options);
@@ -91,6 +93,19 @@ test('SIGTERM: exit code 0, the training process is gone, everything signed is t
   const checked = await verify(first!);
   assert.equal(checked.code, 0, checked.stderr);
   assert.match(checked.stdout, /^alpina-1 holds: /);
+});
+
+test('a daemon that cannot start ends, though its parent lives', async (t) => {
+  const { gateways, program } = await consortium(t, { gateways: 3, machines: 'live' });
+  const [one] = gateways;
+  const server = createServer().listen(one!.port, '127.0.0.1');
+  t.after(() => server.close());
+  await once(server, 'listening');
+  const started = startKosmos(program, ['run', '--config', one!.config, '--with-parent']);
+  t.after(() => started.child.kill('SIGKILL'));
+  const ended = await within(60_000, started.ended);
+  assert.equal(ended?.code, 1, started.stderr());
+  assert.match(ended.stderr, /is in use by another program/);
 });
 
 test('SIGKILL under load, again and again: nothing acknowledged is lost, no number is used twice', async (t) => {

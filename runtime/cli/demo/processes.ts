@@ -64,7 +64,7 @@ export function startGateway(gateway: DemoGateway): GatewayProcess {
       }
     },
     async model() {
-      const { version, parameters } = (await askDaemon(socket, 'model')) as {
+      const { version, parameters } = (await askDaemon(socket, 'federated-model')) as {
         version: number;
         parameters: number[];
       };

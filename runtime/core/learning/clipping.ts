@@ -22,7 +22,7 @@ const WIDEST = DEVIATION / 2;
  * The distance of lattice points such that noise of {@link DEVIATION} of them is `multiplier` times the
  * sensitivity. A vector within `bound` of another is, with each of its `coordinates` rounded to the
  * lattice, within bound + step sqrt(coordinates) of it; that is the sensitivity counted here, so that the
- * rounding costs noise (2 in 1,000 of it at 100,000 parameters and multiplier 2) and no privacy. Nothing
+ * rounding costs noise (1 in 100 of it at 100,000 parameters and multiplier 2) and no privacy. Nothing
  * but agreed numbers and the released clip norm enters.
  *
  * @throws RangeError when the noise is so wide that the lattice would be too coarse

@@ -35,7 +35,7 @@ export interface Training {
  * agreed batch. An empty draw is a step like any other. Gradients are summed, noised and applied in float64.
  *
  * The deviation of the noise is noiseMultiplier x (C + what rounding adds to it: {@link latticeStep},
- * {@link summation}); the distance of the lattice's points is that over 2^18: agreed numbers alone decide
+ * {@link summation}); the distance of the lattice's points is that over 2^16: agreed numbers alone decide
  * it, and the clip norm, which has been released where it is adaptive.
  *
  * @param random the CSPRNG that noise comes from, and the sampler's seed where the job has none
@@ -131,18 +131,25 @@ function noising(job: TrainingJob, random: RandomBytes, from: TrainingState | un
   const tree = createTreeNoise((target) => lattice.fill(target), from?.tree);
   const clipping = job.clipping ?? { kind: 'flat' };
   const allowance = job.unit === 'window' ? 1 + summation(job.expectedBatch).share : 1;
-  const values = new Int32Array(job.unit === 'none' ? 0 : job.parameters.length);
+  const passes = job.sampler === 'passes';
+  // Independent noise is drawn in parts that stay in the processor's cache; that of a tree is needed whole.
+  const values = new Int32Array(passes ? job.parameters.length : Math.min(job.parameters.length, PART));
   const one = new Int32Array(1);
   return {
     /** Makes a sum of clipped gradients the noised mean, in place. */
     toMean(sum: Float64Array, clipNorm: number, step: number): void {
-      if (job.unit === 'none') return scale(sum, 1 / job.expectedBatch);
+      if (job.unit === 'none') {
+        scale(sum, 1 / job.expectedBatch);
+        return;
+      }
       const multiplier = sumMultiplier(job.noiseMultiplier, clipping);
       const distance = latticeStep(allowance * clipNorm, multiplier, sum.length);
-      if (job.sampler === 'passes') tree.next(values, step % batchesOfPass(job.samplingRate) === 0);
-      else lattice.fill(values);
-      roundAndAdd(sum, 1 / distance, values);
-      scale(sum, distance / job.expectedBatch);
+      if (passes) tree.next(values, step % batchesOfPass(job.samplingRate) === 0);
+      for (let start = 0; start < sum.length; start += values.length) {
+        const part = sum.subarray(start, start + values.length);
+        if (!passes) lattice.fill(values.subarray(0, part.length));
+        roundAndAdd(part, values, distance, job.expectedBatch);
+      }
     },
     nextClipNorm(clipNorm: number, whole: number, drawn: number): number {
       if (job.unit === 'none' || clipping.kind === 'flat') return clipNorm;
@@ -154,15 +161,20 @@ function noising(job: TrainingJob, random: RandomBytes, from: TrainingState | un
   };
 }
 
+const PART = 2048;
+
 /**
  * Adding 1.5 x 2^52 and taking it away again leaves the nearest whole number below 2^51, in a fraction of the
  * time of Math.round.
  */
 const ROUNDING = 1.5 * 2 ** 52;
 
-function roundAndAdd(sum: Float64Array, scale: number, noise: Int32Array): void {
+/** (`sum` rounded to the lattice + `noise`) / `batch`, in place. */
+function roundAndAdd(sum: Float64Array, noise: Int32Array, distance: number, batch: number): void {
+  const inverse = 1 / distance;
+  const factor = distance / batch;
   for (let index = 0; index < sum.length; index += 1) {
-    sum[index] = sum[index]! * scale + ROUNDING - ROUNDING + noise[index]!;
+    sum[index] = (sum[index]! * inverse + ROUNDING - ROUNDING + noise[index]!) * factor;
   }
 }
 

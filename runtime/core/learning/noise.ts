@@ -1,7 +1,7 @@
 import type { RandomBytes } from './chance.ts';
 
 /** The deviation of the lattice noise, in steps of the lattice. */
-export const DEVIATION = 2 ** 18;
+export const DEVIATION = 2 ** 16;
 
 /** Gaussian noise on whole numbers. */
 export interface LatticeNoise {
@@ -13,7 +13,7 @@ const LAYERS = 128;
 const SIGN = 0x80;
 const UNIFORM_RANGE = 2 ** 24;
 /** A whole number of 32-bit words. */
-const BYTES = 65_536;
+const BYTES = 16_384;
 
 /**
  * The discrete Gaussian P(z) ~ exp(-z^2 / 2 s^2), s = {@link DEVIATION}, over the whole numbers, by a
@@ -34,11 +34,11 @@ const BYTES = 65_536;
  * heights of the layers, the share of the tail, and in comparisons with exp: each probability is off by a
  * factor within 1 +- 2^-40 up to 3.4 deviations, and within 1 +- 2^-32 in the tail, where one value of
  * 1,500 lies; beyond 14 deviations (probability 10^-44) nothing is drawn. For d coordinates and T steps
- * that adds at most 2 d T (2^-40 + 2^-32 / 1500) to the expected privacy loss: 10^-5 for 29,057
+ * that adds at most 2 d T (2^-40 + 2^-32 / 1500) to the expected privacy loss: 3 x 10^-5 for 29,057
  * parameters and 500 steps.
  */
 export function createLatticeNoise(random: RandomBytes): LatticeNoise {
-  const { last, inner, quotient, fair, low, height, tail } = ziggurat();
+  const { inner, quotient, inverse, fair, simple, low, height, tail } = ziggurat();
   let words = new Uint32Array(0);
   let used = 0;
 
@@ -63,7 +63,7 @@ export function createLatticeNoise(random: RandomBytes): LatticeNoise {
 
   /** A size beyond the base layer: geometric, thinned to the Gaussian. */
   function fromTail(): number {
-    const start = last[0]! + 1;
+    const start = inner[0]! + 1;
     const rate = start / DEVIATION ** 2;
     for (;;) {
       // The second value gives a small first one the precision that its logarithm needs.
@@ -72,14 +72,14 @@ export function createLatticeNoise(random: RandomBytes): LatticeNoise {
     }
   }
 
-  /** What one value in forty needs: another place, a comparison, or the tail. Below 0: begin again. */
+  /** What one value in fifty needs: another place, a comparison, or the tail. Below 0: begin again. */
   function carefully(layer: number, first: number): number {
     let place = first;
     // The layer stays, or those that fit badly into 2^24 would be met less often.
     while (place >= fair[layer]!) place = nextWord() >>> 8;
     const size = Math.floor(place / quotient[layer]!);
-    if (layer === 0) return uniform() < tail ? fromTail() : size;
     if (size <= inner[layer]!) return size;
+    if (layer === 0) return uniform() < tail ? fromTail() : -1;
     return low[layer]! + uniform() * height[layer]! < density(size) ? size : -1;
   }
 
@@ -88,38 +88,58 @@ export function createLatticeNoise(random: RandomBytes): LatticeNoise {
       let index = 0;
       while (index < target.length) {
         if (used >= words.length) refill();
-        const block = words;
-        let at = used;
-        while (index < target.length && at < block.length) {
-          const word = block[at]!;
-          at += 1;
-          const layer = word & (LAYERS - 1);
-          const place = word >>> 8;
-          let size = (place / quotient[layer]!) | 0;
-          if (layer === 0 || place >= fair[layer]! || size > inner[layer]!) {
-            used = at;
-            size = carefully(layer, place);
-            at = used;
-            // The slow path may have gone on to a fresh block.
-            if (words !== block) at = block.length;
-            if (size < 0) continue;
-          }
-          const negative = (word & SIGN) !== 0;
-          // Zero has one sign only.
-          if (negative && size === 0) continue;
-          target[index] = negative ? -size : size;
-          index += 1;
-        }
-        if (words === block) used = at;
+        const run = { index, used };
+        fillSimple(target, words, run, simple, inverse);
+        index = run.index;
+        used = run.used;
+        if (index === target.length || used === words.length) continue;
+        const word = nextWord();
+        const size = carefully(word & (LAYERS - 1), word >>> 8);
+        const negative = (word & SIGN) !== 0;
+        // Zero has one sign only.
+        if (size < 0 || (negative && size === 0)) continue;
+        target[index] = negative ? -size : size;
+        index += 1;
       }
     },
   };
 }
 
 /**
- * Layers of one area each. Layer 0 holds the sizes 0 to R at every height below f(R), and the tail beyond
- * R; layer i holds 0 to `last[i]` at heights from `low[i]`, as far as these lie under f. The top layer
- * may reach above 1, where everything is rejected.
+ * Fills `target` from `run.index` on with what `words` from `run.used` on give, and stops at a word that
+ * needs care. Apart from the rest, and without a call or a branch on the sign, it takes half the time.
+ */
+function fillSimple(
+  target: Int32Array,
+  words: Uint32Array,
+  run: { index: number; used: number },
+  simple: Int32Array,
+  inverse: Float64Array,
+): void {
+  let { index, used } = run;
+  while (index < target.length && used < words.length) {
+    const word = words[used]!;
+    const layer = word & (LAYERS - 1);
+    const place = word >>> 8;
+    if (place >= simple[layer]!) break;
+    used += 1;
+    // The half keeps the product clear of whole numbers, so that its rounding never shows.
+    const size = ((place + 0.5) * inverse[layer]!) | 0;
+    // -1 for a negative value.
+    const sign = (word << 24) >> 31;
+    target[index] = (size ^ sign) - sign;
+    // Zero has one sign only: the next value takes the place of the other.
+    index += size === 0 && sign !== 0 ? 0 : 1;
+  }
+  run.index = index;
+  run.used = used;
+}
+
+/**
+ * Layers of one area each. Layer 0 holds the sizes 0 to R = `inner[0]` at every height below f(R), and as many
+ * more of that height as have the weight of the tail beyond R, the last of them in part (`tail`); layer i
+ * holds 0 to `last[i]` at heights from `low[i]`, as far as these lie under f, which they do up to
+ * `inner[i]`. The top layer may reach above 1, where everything is rejected.
  */
 function ziggurat() {
   let least = DEVIATION;
@@ -133,20 +153,25 @@ function ziggurat() {
   const { last, inner, low, height, tail } = layersFrom(least);
   const quotient = Float64Array.from(last, (size) => Math.floor(UNIFORM_RANGE / (size + 1)));
   const fair = Int32Array.from(last, (size, layer) => (size + 1) * quotient[layer]!);
-  return { last, inner, low, height, tail, quotient, fair };
+  const inverse = quotient.map((places) => 1 / places);
+  /** Places below this are fair, and of a size that is accepted unseen. */
+  const simple = fair.map((places, layer) =>
+    Math.min(places, Math.max(0, inner[layer]! + 1) * quotient[layer]!),
+  );
+  return { inner, low, height, tail, quotient, inverse, fair, simple };
 }
 
 function layersFrom(start: number) {
-  const base = (start + 1) * density(start);
-  const tail = tailSum(start);
-  const area = base + tail;
+  const floor = density(start);
+  const tail = tailSum(start) / floor;
+  const area = (start + 1 + Math.ceil(tail)) * floor;
   const last = new Int32Array(LAYERS);
   const inner = new Int32Array(LAYERS);
   const low = new Float64Array(LAYERS);
   const height = new Float64Array(LAYERS);
-  last[0] = start;
+  last[0] = start + Math.ceil(tail);
   inner[0] = start;
-  let top = density(start);
+  let top = floor;
   for (let layer = 1; layer < LAYERS; layer += 1) {
     low[layer] = top;
     // One more than needed and one less than could be accepted unseen: the comparison with f decides.
@@ -155,7 +180,7 @@ function layersFrom(start: number) {
     top += height[layer]!;
     inner[layer] = farthest(top) - 1;
   }
-  return { last, inner, low, height, tail: tail / area, top };
+  return { last, inner, low, height, tail: tail / Math.ceil(tail), top };
 }
 
 /** f: the probability of a size over that of 0. */

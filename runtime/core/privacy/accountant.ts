@@ -4,10 +4,8 @@
  * (gaussian.ts); Rényi (rdp.ts) and the unsampled Gaussian stand behind them where a lattice would be too long.
  */
 import { gaussianDelta, gaussianEpsilon } from './gaussian.ts';
-import { type Curve, compose, estimate, FINE, type Fineness, type Repeated } from './pld.ts';
+import { compose, estimate, FINE, type Fineness, type Repeated } from './pld.ts';
 import * as rdp from './rdp.ts';
-import type { Goal } from './saddle.ts';
-import type { Directions } from './step.ts';
 
 export type { Mechanism, Target } from './rdp.ts';
 
@@ -31,6 +29,10 @@ const LARGEST_NOISE_MULTIPLIER = 1e6;
 
 /** Where epsilon is so large that it protects nothing, Rényi's bound is good enough. */
 const WORTH_A_LATTICE = 2000;
+const LEAST_NOISE = 0.05;
+
+/** For a second look. */
+const AGAIN: Fineness = { ...FINE, longest: 2 ** 17 };
 
 /**
  * The least epsilon >= 0 that is known to hold at `delta` for all of `mechanisms` run on the same data. 0 when
@@ -44,10 +46,10 @@ export function epsilonOf(mechanisms: readonly Mechanism[], delta: number): numb
   if (working.length === 0) return 0;
   if (drawnAtAll(working) <= delta) return 0;
   const unsampled = gaussianEpsilon(together(working), delta);
-  if (working.every(({ samplingRate }) => samplingRate === 1)) return unsampled;
+  if (working.every(({ samplingRate }) => samplingRate === 1) || !loud(working)) return unsampled;
   const renyi = Math.min(unsampled, rdp.epsilonOf(working, delta));
   if (renyi > WORTH_A_LATTICE) return renyi;
-  return Math.min(renyi, latticeEpsilon(working, delta, FINE));
+  return Math.min(renyi, latticeEpsilon(working, delta));
 }
 
 /**
@@ -75,30 +77,54 @@ export function groupEpsilonOf(
   const grouped = working.map((one) =>
     one.samplingRate === 1 ? { ...one, noiseMultiplier: one.noiseMultiplier / group } : { ...one, group },
   );
-  if (estimate(grouped, delta) > Math.min(1.2 * limit, WORTH_A_LATTICE)) return bounded(unsampled);
-  return bounded(Math.min(unsampled, latticeEpsilon(grouped, delta, FINE)));
+  const worth = Math.min(1.2 * limit, WORTH_A_LATTICE);
+  if (!loud(working) || estimate(grouped, delta) > worth) return bounded(unsampled);
+  return bounded(Math.min(unsampled, latticeEpsilon(grouped, delta)));
 }
 
 /**
  * The epsilon of privacy loss distributions alone. Where the estimate that the computation was laid out for was
- * far too high, as with few steps that break badly and rarely, it is laid out again for what was found.
+ * far too high, as with steps that break badly and rarely, it is laid out again for what was found.
  */
-function latticeEpsilon(working: readonly Repeated[], delta: number, fineness: Fineness): number {
-  let curves = compose(working, { delta }, fineness);
-  let best = worse(curves, delta);
-  for (
-    let tries = 0;
-    tries < 6 && best > 0 && best <= Math.max(curves.remove.from, curves.add.from);
-    tries += 1
-  ) {
-    curves = compose(working, { delta, near: best / 2 }, fineness);
-    best = Math.min(best, worse(curves, delta));
+function latticeEpsilon(working: readonly Repeated[], delta: number): number {
+  let best = Number.POSITIVE_INFINITY;
+  let near: number | undefined;
+  for (let tries = 0; tries < 8; tries += 1) {
+    const goal = near === undefined ? { delta } : { delta, near };
+    const { remove, add } = compose(working, goal, tries === 0 ? FINE : AGAIN);
+    best = Math.min(best, Math.max(remove.epsilonAt(delta), add.epsilonAt(delta)));
+    const hidden = best <= Math.max(remove.from, add.from);
+    if (best === 0 || (!hidden && best > 0.7 * Math.max(remove.around, add.around))) break;
+    near = hidden ? best / 2 : best;
+  }
+  // The estimate of the lattice's error rests on the same approximation.
+  if (best === 0 || (near === undefined && !few(working))) return best;
+  return finer(best, 5e-4, (fineness, before) => {
+    const { remove, add } = compose(working, { delta, near: before }, fineness);
+    return Math.max(remove.epsilonAt(delta), add.epsilonAt(delta));
+  });
+}
+
+/** The bound `found` on ever finer lattices, until one takes off less than `part`. */
+function finer(found: number, part: number, bound: (fineness: Fineness, before: number) => number): number {
+  let best = found;
+  for (let tolerance = AGAIN.tolerance / 8; tolerance > 1e-8; tolerance /= 8) {
+    const before = best;
+    best = Math.min(best, bound({ ...AGAIN, tolerance }, before));
+    if (best > before * (1 - part)) break;
   }
   return best;
 }
 
-function worse({ remove, add }: Directions<Curve>, delta: number): number {
-  return Math.max(remove.epsilonAt(delta), add.epsilonAt(delta));
+/** Whether there is noise enough for a lattice of sensible length; with less, sampling is all the protection. */
+function loud(working: readonly Repeated[]): boolean {
+  return working.every(
+    ({ samplingRate, noiseMultiplier }) => samplingRate === 1 || noiseMultiplier >= LEAST_NOISE,
+  );
+}
+
+function few(working: readonly Repeated[]): boolean {
+  return working.reduce((sum, { steps }) => sum + steps, 0) <= 100;
 }
 
 /**
@@ -113,10 +139,13 @@ export function deltaOf(mechanisms: readonly Mechanism[], epsilon: number): numb
   const working = gathered(mechanisms);
   if (working.length === 0) return 0;
   const unsampled = Math.min(drawnAtAll(working), gaussianDelta(together(working), epsilon));
-  if (working.every(({ samplingRate }) => samplingRate === 1) || epsilon > WORTH_A_LATTICE) return unsampled;
-  const goal: Goal = { epsilon };
-  const { remove, add } = compose(working, goal, FINE);
-  return Math.min(unsampled, Math.max(remove.deltaAt(epsilon), add.deltaAt(epsilon)));
+  if (working.every(({ samplingRate }) => samplingRate === 1)) return unsampled;
+  if (epsilon > WORTH_A_LATTICE || !loud(working)) return unsampled;
+  const bound = (fineness: Fineness): number => {
+    const { remove, add } = compose(working, { epsilon }, fineness);
+    return Math.max(remove.deltaAt(epsilon), add.deltaAt(epsilon));
+  };
+  return Math.min(unsampled, finer(bound(FINE), 5e-3, bound));
 }
 
 /**

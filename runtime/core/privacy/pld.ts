@@ -36,6 +36,8 @@ export interface Curve {
   readonly epsilonAt: (delta: number) => number;
   /** The least epsilon >= 0 that was looked at: below it the bound on delta is 1. */
   readonly from: number;
+  /** The estimate of epsilon that the computation was laid out for. */
+  readonly around: number;
 }
 
 export const FINE: Fineness = { tolerance: 2e-4, longest: 2 ** 19 };
@@ -49,10 +51,17 @@ export function compose(mechanisms: readonly Repeated[], goal: Goal, fineness = 
   const steps = mechanisms.reduce((sum, mechanism) => sum + mechanism.steps, 0);
   let reach = reachFor('delta' in goal ? Math.log(goal.delta) : -40, steps);
   let saddles = saddlesOf(mechanisms, goal, reach);
-  const deepest = Math.max(saddles.remove.logDelta, saddles.add.logDelta);
-  if (reachFor(deepest, steps) > reach) {
-    reach = reachFor(deepest, steps);
-    saddles = saddlesOf(mechanisms, goal, reach);
+  if ('epsilon' in goal) {
+    const decided = Math.max(-600, saddles.remove.logDelta, saddles.add.logDelta);
+    if (reachFor(decided, steps) > reach) {
+      reach = reachFor(decided, steps);
+      saddles = saddlesOf(mechanisms, goal, reach);
+    }
+    // The direction of much less delta is laid out for where it would have as much as the other.
+    const asMuch = saddlesOf(mechanisms, { delta: Math.exp(Math.min(-0.01, decided)) }, reach);
+    const either = (direction: 'remove' | 'add'): Saddle =>
+      saddles[direction].logDelta < decided - 3 ? asMuch[direction] : saddles[direction];
+    saddles = { remove: either('remove'), add: either('add') };
   }
   const { remove, add } = saddles;
   const span = Math.max(remove.span, add.span);
@@ -97,9 +106,8 @@ function widthFor(mechanisms: readonly Repeated[], saddle: Saddle, other: Saddle
       (sum, { steps }, index) => sum + steps * Math.min(width ** 2 / 6, saddle.sizes[index]! * width),
       0,
     );
-  const spare = decides(saddle, other)
-    ? 0
-    : (other.epsilon - saddle.epsilon) / (2 * mechanisms.reduce((sum, { steps }) => sum + steps, 0));
+  const steps = mechanisms.reduce((sum, mechanism) => sum + mechanism.steps, 0);
+  const spare = decides(saddle, other) ? 0 : (other.epsilon - saddle.epsilon) / (2 * steps);
   let width = Math.max(spare, Math.min(saddle.deviation / 8, 0.5 / saddle.order));
   while (width > spare && added(width) > allowed) width /= 1.1;
   return Math.max(width, spare);
@@ -118,7 +126,7 @@ function scaleOf(saddle: Saddle, other: Saddle): number {
 }
 
 function decides(saddle: Saddle, other: Saddle): boolean {
-  return saddle.epsilon > 0.8 * other.epsilon && saddle.logDelta > other.logDelta - 3;
+  return saddle.epsilon >= 0.8 * other.epsilon;
 }
 
 /** One direction's composition as it comes out of the transform. */
@@ -127,6 +135,7 @@ interface Composed {
   readonly bins: Float64Array;
   readonly first: number;
   readonly width: number;
+  readonly around: number;
   readonly tilt: number;
   /** ln of what the tilted masses were divided by. */
   readonly log: number;
@@ -175,6 +184,7 @@ function convolve(
       bins,
       first,
       width,
+      around: saddle.epsilon,
       tilt: saddle.tilt,
       log: logOf(mechanisms, tilted[direction], saddle.tilt),
       inflation: 1 + 1e-12 + 1e-14 * steps,
@@ -306,6 +316,7 @@ function curveOf(composed: Composed): Curve {
   const top = (first + bins.length - 1) * width;
   return {
     from: Math.max(0, (first + 1) * width),
+    around: composed.around,
     deltaAt(epsilon) {
       if (epsilon >= top) return Math.min(1, composed.beyond(epsilon));
       if (epsilon < first * width) return 1;

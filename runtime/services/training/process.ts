@@ -75,9 +75,10 @@ export async function residentBytes(pid: number | undefined): Promise<number> {
   }
 }
 
-/** The last line that a process has written, fit for a log: short, and without numbers that might be data. */
+/** The last line that a process has written of an error, fit for a log: short, without numbers that might be data. */
 export function lastLine(text: string): string {
-  const line = text.trim().split('\n').at(-1)?.trim() ?? '';
+  const written = text.trim().split('\n');
+  const line = (written.findLast((words) => /error/i.test(words)) ?? written.at(-1) ?? '').trim();
   return line === '' ? '' : `: ${line.slice(0, 200).replace(/-?\d+\.\d+(e[+-]?\d+)?/gi, '(number)')}`;
 }
 

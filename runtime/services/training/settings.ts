@@ -37,7 +37,7 @@ export const trainingSettings = z.object({
     .describe(
       'training pauses while the hottest sensor of this device shows this or more, in degrees Celsius',
     ),
-  minFree: byteSize({ most: '1TiB' })
+  minFree: byteSize({ most: '1024TiB' })
     .prefault('256MiB')
     .describe('training pauses while the disk of the gateway’s directory has less left'),
   maxLateness: duration({ least: '5ms', most: '1m' })
