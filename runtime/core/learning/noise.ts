@@ -9,11 +9,12 @@ export interface LatticeNoise {
   fill(target: Int32Array): void;
 }
 
-const LAYERS = 128;
-const SIGN = 0x80;
-const UNIFORM_RANGE = 2 ** 24;
+const LAYERS = 256;
+const SIGN = 0x100;
+const PLACE_SHIFT = 9;
+const PLACES = 2 ** 23;
 /** A whole number of 32-bit words. */
-const BYTES = 16_384;
+const BYTES = 65_536;
 
 /**
  * The discrete Gaussian P(z) ~ exp(-z^2 / 2 s^2), s = {@link DEVIATION}, over the whole numbers, by a
@@ -29,13 +30,13 @@ const BYTES = 16_384;
  * this deviation the two differ, also mixed by sampling, by terms of the size of exp(-2 pi^2 s^2), which
  * is nothing.
  *
- * What remains is how exactly the values are drawn. A layer (7 bits), a sign and a place in the layer (24
+ * What remains is how exactly the values are drawn. A layer (8 bits), a sign and a place in the layer (23
  * bits, drawn again where they would favour one) come from whole numbers alone. Float64 enters in the
  * heights of the layers, the share of the tail, and in comparisons with exp: each probability is off by a
- * factor within 1 +- 2^-40 up to 3.4 deviations, and within 1 +- 2^-32 in the tail, where one value of
- * 1,500 lies; beyond 14 deviations (probability 10^-44) nothing is drawn. For d coordinates and T steps
- * that adds at most 2 d T (2^-40 + 2^-32 / 1500) to the expected privacy loss: 3 x 10^-5 for 29,057
- * parameters and 500 steps.
+ * factor within 1 +- 2^-40 up to 3.6 deviations, and within 1 +- 2^-32 in the tail, where one value of
+ * 3,000 lies, as far as 13 deviations (beyond: probability 10^-37). For d coordinates and T steps that adds
+ * at most 2 d T (2^-40 + 2^-32 / 3000) to the expected privacy loss: 3 x 10^-5 for 29,057 parameters and
+ * 500 steps.
  */
 export function createLatticeNoise(random: RandomBytes): LatticeNoise {
   const { inner, quotient, inverse, fair, simple, low, height, tail } = ziggurat();
@@ -75,8 +76,8 @@ export function createLatticeNoise(random: RandomBytes): LatticeNoise {
   /** What one value in fifty needs: another place, a comparison, or the tail. Below 0: begin again. */
   function carefully(layer: number, first: number): number {
     let place = first;
-    // The layer stays, or those that fit badly into 2^24 would be met less often.
-    while (place >= fair[layer]!) place = nextWord() >>> 8;
+    // The layer stays, or those that fit badly into 2^23 would be met less often.
+    while (place >= fair[layer]!) place = nextWord() >>> PLACE_SHIFT;
     const size = Math.floor(place / quotient[layer]!);
     if (size <= inner[layer]!) return size;
     if (layer === 0) return uniform() < tail ? fromTail() : -1;
@@ -94,7 +95,7 @@ export function createLatticeNoise(random: RandomBytes): LatticeNoise {
         used = run.used;
         if (index === target.length || used === words.length) continue;
         const word = nextWord();
-        const size = carefully(word & (LAYERS - 1), word >>> 8);
+        const size = carefully(word & (LAYERS - 1), word >>> PLACE_SHIFT);
         const negative = (word & SIGN) !== 0;
         // Zero has one sign only.
         if (size < 0 || (negative && size === 0)) continue;
@@ -120,13 +121,13 @@ function fillSimple(
   while (index < target.length && used < words.length) {
     const word = words[used]!;
     const layer = word & (LAYERS - 1);
-    const place = word >>> 8;
+    const place = word >>> PLACE_SHIFT;
     if (place >= simple[layer]!) break;
     used += 1;
     // The half keeps the product clear of whole numbers, so that its rounding never shows.
     const size = ((place + 0.5) * inverse[layer]!) | 0;
     // -1 for a negative value.
-    const sign = (word << 24) >> 31;
+    const sign = (word << (32 - PLACE_SHIFT)) >> 31;
     target[index] = (size ^ sign) - sign;
     // Zero has one sign only: the next value takes the place of the other.
     index += size === 0 && sign !== 0 ? 0 : 1;
@@ -151,7 +152,7 @@ function ziggurat() {
     else most = middle;
   }
   const { last, inner, low, height, tail } = layersFrom(least);
-  const quotient = Float64Array.from(last, (size) => Math.floor(UNIFORM_RANGE / (size + 1)));
+  const quotient = Float64Array.from(last, (size) => Math.floor(PLACES / (size + 1)));
   const fair = Int32Array.from(last, (size, layer) => (size + 1) * quotient[layer]!);
   const inverse = quotient.map((places) => 1 / places);
   /** Places below this are fair, and of a size that is accepted unseen. */

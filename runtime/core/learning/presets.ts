@@ -40,7 +40,7 @@ const ADAM: Optimiser = { kind: 'adam', beta1: 0.9, beta2: 0.999, epsilon: 1e-8 
 export const cmapssPreset: LearningPreset = {
   name: 'cmapss',
   windows: {
-    window: 30,
+    window: 50,
     // Some engines of the test files are cut off after 19 cycles.
     minimum: 15,
     slopeScale: 7,

@@ -31,9 +31,6 @@ const LARGEST_NOISE_MULTIPLIER = 1e6;
 const WORTH_A_LATTICE = 2000;
 const LEAST_NOISE = 0.05;
 
-/** For a second look. */
-const AGAIN: Fineness = { ...FINE, longest: 2 ** 17 };
-
 /**
  * The least epsilon >= 0 that is known to hold at `delta` for all of `mechanisms` run on the same data. 0 when
  * nothing was released.
@@ -89,29 +86,36 @@ export function groupEpsilonOf(
 function latticeEpsilon(working: readonly Repeated[], delta: number): number {
   let best = Number.POSITIVE_INFINITY;
   let near: number | undefined;
+  let limited = false;
   for (let tries = 0; tries < 8; tries += 1) {
-    const goal = near === undefined ? { delta } : { delta, near };
-    const { remove, add } = compose(working, goal, tries === 0 ? FINE : AGAIN);
+    const composed = compose(working, near === undefined ? { delta } : { delta, near });
+    const { remove, add } = composed;
+    limited = composed.limited;
     best = Math.min(best, Math.max(remove.epsilonAt(delta), add.epsilonAt(delta)));
     const hidden = best <= Math.max(remove.from, add.from);
     if (best === 0 || (!hidden && best > 0.7 * Math.max(remove.around, add.around))) break;
     near = hidden ? best / 2 : best;
   }
   // The estimate of the lattice's error rests on the same approximation.
-  if (best === 0 || (near === undefined && !few(working))) return best;
+  if (best === 0 || limited || (near === undefined && !few(working))) return best;
   return finer(best, 5e-4, (fineness, before) => {
-    const { remove, add } = compose(working, { delta, near: before }, fineness);
-    return Math.max(remove.epsilonAt(delta), add.epsilonAt(delta));
+    const { remove, add, limited } = compose(working, { delta, near: before }, fineness);
+    return { bound: Math.max(remove.epsilonAt(delta), add.epsilonAt(delta)), limited };
   });
 }
 
-/** The bound `found` on ever finer lattices, until one takes off less than `part`. */
-function finer(found: number, part: number, bound: (fineness: Fineness, before: number) => number): number {
+/** The bound `found` on ever finer lattices, until one takes off less than `part` or can be no finer. */
+function finer(
+  found: number,
+  part: number,
+  look: (fineness: Fineness, before: number) => { readonly bound: number; readonly limited: boolean },
+): number {
   let best = found;
-  for (let tolerance = AGAIN.tolerance / 8; tolerance > 1e-8; tolerance /= 8) {
+  for (let tolerance = FINE.tolerance / 8; tolerance > 1e-8; tolerance /= 8) {
     const before = best;
-    best = Math.min(best, bound({ ...AGAIN, tolerance }, before));
-    if (best > before * (1 - part)) break;
+    const { bound, limited } = look({ ...FINE, tolerance }, before);
+    best = Math.min(best, bound);
+    if (limited || best > before * (1 - part)) break;
   }
   return best;
 }
@@ -141,11 +145,12 @@ export function deltaOf(mechanisms: readonly Mechanism[], epsilon: number): numb
   const unsampled = Math.min(drawnAtAll(working), gaussianDelta(together(working), epsilon));
   if (working.every(({ samplingRate }) => samplingRate === 1)) return unsampled;
   if (epsilon > WORTH_A_LATTICE || !loud(working)) return unsampled;
-  const bound = (fineness: Fineness): number => {
-    const { remove, add } = compose(working, { epsilon }, fineness);
-    return Math.max(remove.deltaAt(epsilon), add.deltaAt(epsilon));
+  const look = (fineness: Fineness) => {
+    const { remove, add, limited } = compose(working, { epsilon }, fineness);
+    return { bound: Math.max(remove.deltaAt(epsilon), add.deltaAt(epsilon)), limited };
   };
-  return Math.min(unsampled, finer(bound(FINE), 5e-3, bound));
+  const first = look(FINE);
+  return Math.min(unsampled, first.limited ? first.bound : finer(first.bound, 5e-3, look));
 }
 
 /**

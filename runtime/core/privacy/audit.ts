@@ -37,6 +37,8 @@ export interface AuditOptions {
   readonly confidence: number;
   /** The part of the observations that the threshold is chosen on, and that then count no more; a half if not given. */
   readonly choosing?: number;
+  /** Which of the bounds the threshold is chosen for; 'epsilon' if not given. */
+  readonly aim?: 'epsilon' | 'mu';
 }
 
 /**
@@ -52,7 +54,7 @@ export interface AuditOptions {
  * @throws RangeError when there are too few observations, or one is not a number.
  */
 export function auditBound(observations: Observations, options: AuditOptions): AuditBound {
-  const { delta, confidence, choosing = 0.5 } = options;
+  const { delta, confidence, choosing = 0.5, aim = 'epsilon' } = options;
   if (!(delta >= 0 && delta < 1)) throw new RangeError(`delta is ${delta}: it has to lie in [0, 1)`);
   if (!(confidence > 0 && confidence < 1)) {
     throw new RangeError(`a confidence of ${confidence}: it has to lie between 0 and 1`);
@@ -63,13 +65,9 @@ export function auditBound(observations: Observations, options: AuditOptions): A
   const error = (1 - confidence) / 2;
   const [chooseWith, testWith] = split(observations.withCanary, choosing, 'with');
   const [chooseWithout, testWithout] = split(observations.withoutCanary, choosing, 'without');
-  const { threshold, above } = choose(
-    chooseWith,
-    chooseWithout,
-    testWith.length,
-    testWithout.length,
-    delta,
-    error,
+  const tests = { withCanary: testWith.length, withoutCanary: testWithout.length };
+  const { threshold, above } = choose(chooseWith, chooseWithout, tests, error, (positives, negatives) =>
+    aim === 'mu' ? gaussianMu(positives, negatives) : epsilonFromRates(positives, negatives, delta),
   );
   const speaks = (score: number): boolean => (above ? score > threshold : score < threshold);
   const wrong = testWithout.filter(speaks).length;
@@ -107,10 +105,9 @@ export function gaussianMu(falsePositives: number, falseNegatives: number): numb
 function choose(
   withCanary: Float64Array,
   withoutCanary: Float64Array,
-  testWith: number,
-  testWithout: number,
-  delta: number,
+  tests: { readonly withCanary: number; readonly withoutCanary: number },
   error: number,
+  bound: (falsePositives: number, falseNegatives: number) => number,
 ): { readonly threshold: number; readonly above: boolean } {
   const sortedWith = withCanary.slice().sort();
   const sortedWithout = withoutCanary.slice().sort();
@@ -120,12 +117,10 @@ function choose(
     for (const above of [true, false]) {
       const missed = (above ? withCanary.length - w : w) / withCanary.length;
       const wrong = (above ? wo : withoutCanary.length - wo) / withoutCanary.length;
-      const falseNegatives = upperLimit(Math.ceil(missed * testWith), testWith, error);
-      const falsePositives = upperLimit(Math.ceil(wrong * testWithout), testWithout, error);
+      const falseNegatives = upperLimit(Math.ceil(missed * tests.withCanary), tests.withCanary, error);
+      const falsePositives = upperLimit(Math.ceil(wrong * tests.withoutCanary), tests.withoutCanary, error);
       // Where no threshold proves anything, the one that tells most apart is taken.
-      const worth =
-        epsilonFromRates(falsePositives, falseNegatives, delta) +
-        1e-3 * (1 - falsePositives - falseNegatives);
+      const worth = bound(falsePositives, falseNegatives) + 1e-3 * (1 - falsePositives - falseNegatives);
       if (worth > best.worth) best = { threshold, above, worth };
     }
   }

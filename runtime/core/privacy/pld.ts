@@ -34,10 +34,15 @@ export interface Curve {
   readonly deltaAt: (epsilon: number) => number;
   /** The least epsilon >= `from` whose bound is `delta`; Infinity where the bound never comes down to it. */
   readonly epsilonAt: (delta: number) => number;
-  /** The least epsilon >= 0 that was looked at: below it the bound on delta is 1. */
+  /** The least epsilon >= 0 that was looked at: below it the bound on delta is Chernoff's. */
   readonly from: number;
   /** The estimate of epsilon that the computation was laid out for. */
   readonly around: number;
+}
+
+/** Both directions, and whether the longest transform kept them coarser than the tolerance asks. */
+export interface Composition extends Directions<Curve> {
+  readonly limited: boolean;
 }
 
 export const FINE: Fineness = { tolerance: 2e-4, longest: 2 ** 19 };
@@ -47,7 +52,7 @@ export const FINE: Fineness = { tolerance: 2e-4, longest: 2 ** 19 };
  *
  * @param mechanisms at least one; sampling rates above 0, steps at least 1.
  */
-export function compose(mechanisms: readonly Repeated[], goal: Goal, fineness = FINE): Directions<Curve> {
+export function compose(mechanisms: readonly Repeated[], goal: Goal, fineness = FINE): Composition {
   const steps = mechanisms.reduce((sum, mechanism) => sum + mechanism.steps, 0);
   let reach = reachFor('delta' in goal ? Math.log(goal.delta) : -40, steps);
   let saddles = saddlesOf(mechanisms, goal, reach);
@@ -60,7 +65,9 @@ export function compose(mechanisms: readonly Repeated[], goal: Goal, fineness = 
     // The direction of much less delta is laid out for where it would have as much as the other.
     const asMuch = saddlesOf(mechanisms, { delta: Math.exp(Math.min(-0.01, decided)) }, reach);
     const either = (direction: 'remove' | 'add'): Saddle =>
-      saddles[direction].logDelta < decided - 3 ? asMuch[direction] : saddles[direction];
+      saddles[direction].logDelta < decided - 3 && asMuch[direction].from <= goal.epsilon
+        ? asMuch[direction]
+        : saddles[direction];
     saddles = { remove: either('remove'), add: either('add') };
   }
   const { remove, add } = saddles;
@@ -77,7 +84,7 @@ export function compose(mechanisms: readonly Repeated[], goal: Goal, fineness = 
     relativeFor(add, remove, fineness.tolerance),
   );
   const lattices = mechanisms.map((mechanism) => latticeOf(mechanism, width, relative, reach));
-  return convolve(mechanisms, lattices, saddles, width, length);
+  return { ...convolve(mechanisms, lattices, saddles, width, length), limited: length === fineness.longest };
 }
 
 /** About what epsilon at `delta` is, by the saddle-point approximation: to decide what is worth computing. */
@@ -318,8 +325,7 @@ function curveOf(composed: Composed): Curve {
     from: Math.max(0, (first + 1) * width),
     around: composed.around,
     deltaAt(epsilon) {
-      if (epsilon >= top) return Math.min(1, composed.beyond(epsilon));
-      if (epsilon < first * width) return 1;
+      if (epsilon >= top || epsilon < first * width) return Math.min(1, composed.beyond(epsilon));
       let [delta, mass] = [0, 0];
       let index = bins.length - 1;
       for (; (first + index) * width > epsilon; index -= 1) {

@@ -1,3 +1,4 @@
+import '@tensorflow/tfjs-backend-cpu';
 import * as tf from '@tensorflow/tfjs-core';
 import { startWasm } from './wasm.ts';
 
@@ -8,7 +9,7 @@ export const BACKENDS: readonly {
   start(): Promise<void>;
 }[] = [
   { name: 'wasm', skip: false, start: startWasm },
-  await optional('cpu', '@tensorflow/tfjs-backend-cpu'),
+  { name: 'cpu', skip: false, start: () => startNamed('cpu') },
   await optional('tensorflow', '@tensorflow/tfjs-node'),
 ];
 
@@ -23,8 +24,10 @@ async function optional(name: string, module: string): Promise<(typeof BACKENDS)
   return {
     name,
     skip,
-    async start() {
-      if (!(await tf.setBackend(name))) throw new Error(`the backend ${name} does not start`);
-    },
+    start: () => startNamed(name),
   };
+}
+
+async function startNamed(name: string): Promise<void> {
+  if (!(await tf.setBackend(name))) throw new Error(`the backend ${name} does not start`);
 }

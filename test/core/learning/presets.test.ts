@@ -9,7 +9,7 @@ import {
   modelSpecOf,
   simulatedPreset,
 } from '../../../runtime/core/learning/presets.ts';
-import { epsilonOf } from '../../../runtime/core/privacy/rdp.ts';
+import { epsilonOf } from '../../../runtime/core/privacy/accountant.ts';
 
 const names = ['altitude', 'mach', 'tra', ...(cmapssPreset.windows.inputs ?? [])];
 const channels = names.map((name): Channel => ({ name, unit: '/', low: 0, high: 1, leastWidth: 1 }));
