@@ -1,8 +1,9 @@
 import { createCipheriv, createHash } from 'node:crypto';
 import { createSampler, type RandomBytes } from '../../runtime/core/learning/chance.ts';
+import { sumMultiplier } from '../../runtime/core/learning/clipping.ts';
 import { startTraining } from '../../runtime/core/learning/dpsgd.ts';
 import { batchesOfPass, type TrainingJob } from '../../runtime/core/learning/job.ts';
-import { type Release, scoreOf } from './score.ts';
+import { type Noises, type Release, scoreOf } from './score.ts';
 import { type Sabotage, type Setting, sabotaged } from './settings.ts';
 
 /** The canary's only feature and label: the output stays near 0, and so its gradient in one direction. */
@@ -51,10 +52,12 @@ export function collectScores(setting: Setting, trials: Trials): Scores {
     const chance = stream(`${seed} ${setting.name} ${sabotage} ${which}`);
     for (let done = 0; done < trainings; done += perRun) {
       const count = Math.min(perRun, trainings - done);
-      const releases = run(setting, which === 'withCanary', count, chance, trials.sabotage);
+      const honest = makeJob(setting, which === 'withCanary', count, chance);
+      const job = trials.sabotage ? sabotaged(honest, trials.sabotage) : honest;
+      const releases = run(job, chance);
       for (let index = 0; index < count; index += 1) {
         const own = releases.slice(index * setting.steps, (index + 1) * setting.steps);
-        scores[which][done + index] = scoreOf(setting, own);
+        scores[which][done + index] = scoreOf(setting, own, noisesOf(job));
       }
       progress?.((which === 'withCanary' ? trainings : 0) + done + count, 2 * trainings);
     }
@@ -62,16 +65,8 @@ export function collectScores(setting: Setting, trials: Trials): Scores {
   return scores;
 }
 
-/** What `count` trainings in a row release, step by step. */
-function run(
-  setting: Setting,
-  canary: boolean,
-  count: number,
-  chance: RandomBytes,
-  how: Sabotage | undefined,
-): readonly Release[] {
-  const honest = makeJob(setting, canary, count * setting.steps, samplerSeed(setting, chance));
-  const job = how === undefined ? honest : sabotaged(honest, how);
+/** What the job's run releases, step by step. */
+function run(job: TrainingJob, chance: RandomBytes): readonly Release[] {
   const training = startTraining(job, chance);
   const factor = job.expectedBatch / job.learningRate;
   const releases: Release[] = [];
@@ -82,13 +77,29 @@ function run(
     const after = training.state();
     const [weight, bias] = [0, 1].map((at) => (before.parameters[at]! - after.parameters[at]!) * factor);
     releases.push({
-      sum: (weight! * DIRECTION[0] + bias! * DIRECTION[1]) / (setting.clipping.kind === 'flat' ? CLIP_NORM : before.clipNorm),
+      sum: (weight! * DIRECTION[0] + bias! * DIRECTION[1]) / agreedNorm(job, before.clipNorm),
       count: countOf(job, before.clipNorm, after.clipNorm) - drawn / 2,
     });
     before = after;
   }
   return releases;
 }
+
+/** The clip norm that was agreed on; where it is adaptive, the one released last. */
+function agreedNorm({ clipping }: TrainingJob, last: number): number {
+  return clipping?.kind === 'adaptive' ? last : CLIP_NORM;
+}
+
+function noisesOf({ clipping = { kind: 'flat' }, clipNorm, noiseMultiplier }: TrainingJob): Noises {
+  const adaptive = clipping.kind === 'adaptive';
+  return {
+    sum: Math.max(LEAST, sumMultiplier(noiseMultiplier, clipping) * (adaptive ? 1 : clipNorm / CLIP_NORM)),
+    count: adaptive ? Math.max(LEAST, clipping.countNoise) : Number.POSITIVE_INFINITY,
+  };
+}
+
+/** Less noise tells no more, and brings errors of rounding to light. */
+const LEAST = 0.01;
 
 /** The sampler's seed; for `passes` one that gives the canary the first place, which most nodes cover. */
 function samplerSeed({ sampler, samplingRate }: Setting, chance: RandomBytes): Uint8Array {
@@ -101,7 +112,7 @@ function samplerSeed({ sampler, samplingRate }: Setting, chance: RandomBytes): U
 }
 
 /** The canary comes last, so that it moves no other unit's draw. */
-function makeJob(setting: Setting, canary: boolean, steps: number, seed: Uint8Array): TrainingJob {
+function makeJob(setting: Setting, canary: boolean, trainings: number, chance: RandomBytes): TrainingJob {
   const { unit, sampler, clipping, noiseMultiplier, samplingRate } = setting;
   const own = canary ? (unit === 'episode' ? CANARY_WINDOWS : 1) : 0;
   const length = OTHERS + own;
@@ -117,8 +128,8 @@ function makeJob(setting: Setting, canary: boolean, steps: number, seed: Uint8Ar
     noiseMultiplier,
     samplingRate,
     sampler,
-    samplerSeed: seed,
-    steps,
+    samplerSeed: samplerSeed(setting, chance),
+    steps: trainings * setting.steps,
     learningRate: LEARNING_RATE,
     optimiser: { kind: 'sgd', momentum: 0 },
     expectedBatch: OTHERS * samplingRate,

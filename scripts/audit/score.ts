@@ -1,4 +1,3 @@
-import { sumMultiplier } from '../../runtime/core/learning/clipping.ts';
 import { batchesOfPass } from '../../runtime/core/learning/job.ts';
 import type { Setting } from './settings.ts';
 
@@ -10,23 +9,29 @@ export interface Release {
   readonly count: number;
 }
 
+/** Deviations of the noise, in the units of {@link Release}. */
+export interface Noises {
+  readonly sum: number;
+  /** Infinite where nothing is counted. */
+  readonly count: number;
+}
+
 /**
  * How much more likely the releases of one training are with the canary than without, by its logarithm (up to
- * what is the same for all): no score tells the two apart better (Neyman and Pearson 1933). The likelihood is that
- * of the trainer as claimed.
+ * what is the same for all): no score tells the two apart better (Neyman and Pearson 1933). `noises` may be
+ * those of a trainer that is suspected of having others than it claims: a wrong suspicion costs power only.
  */
-export function scoreOf(setting: Setting, releases: readonly Release[]): number {
-  return setting.sampler === 'passes' ? treeScore(setting, releases) : poissonScore(setting, releases);
+export function scoreOf(setting: Setting, releases: readonly Release[], noises: Noises): number {
+  return setting.sampler === 'passes'
+    ? treeScore(setting, releases)
+    : poissonScore(setting.samplingRate, releases, noises);
 }
 
 /** Each step is of a mixture: with probability q the canary was drawn, and shifted the sum by 1, the count by -1/2. */
-function poissonScore(setting: Setting, releases: readonly Release[]): number {
-  const { samplingRate, noiseMultiplier, clipping } = setting;
-  const multiplier = sumMultiplier(noiseMultiplier, clipping);
+function poissonScore(samplingRate: number, releases: readonly Release[], noises: Noises): number {
   let score = 0;
   for (const { sum, count } of releases) {
-    let drawn = (sum - 0.5) / multiplier ** 2;
-    if (clipping.kind === 'adaptive') drawn -= (count + 0.25) / (2 * clipping.countNoise ** 2);
+    const drawn = (sum - 0.5) / noises.sum ** 2 - (count + 0.25) / (2 * noises.count ** 2);
     score += logMix(samplingRate, drawn);
   }
   return score;

@@ -1,4 +1,9 @@
-import { mechanismOf, type PrivacyUnit, type Sampling, type TrainingJob } from '../../runtime/core/learning/job.ts';
+import {
+  mechanismOf,
+  type PrivacyUnit,
+  type Sampling,
+  type TrainingJob,
+} from '../../runtime/core/learning/job.ts';
 import { epsilonOf } from '../../runtime/core/privacy/accountant.ts';
 
 /** What is audited: the part of a training job that its privacy rests on, and the delta of the claim. */
@@ -18,7 +23,13 @@ export interface Setting {
  * Few steps, little noise and a large delta: what can be shown with n trainings is an epsilon of about ln n, so
  * that a claim has to be small to be refuted. The code is the same for every figure.
  */
-const POISSON = { sampler: 'poisson', noiseMultiplier: 1, samplingRate: 0.25, steps: 4, delta: 0.01 } as const;
+const POISSON = {
+  sampler: 'poisson',
+  noiseMultiplier: 1,
+  samplingRate: 0.25,
+  steps: 4,
+  delta: 0.01,
+} as const;
 const PASSES = { sampler: 'passes', noiseMultiplier: 2, samplingRate: 0.25, steps: 4, delta: 0.01 } as const;
 const FLAT = { kind: 'flat' } as const;
 /** The count costs a third of the privacy, so that it would show if it were noised too little. */

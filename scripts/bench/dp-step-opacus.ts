@@ -32,6 +32,7 @@ export const dpStepOpacus: Bench = {
   name: 'dp-step-opacus',
   unit: 'x the time of Opacus, the worst of four against what is wanted: at most 1',
   against: 'Opacus with ghost clipping on PyTorch (CPU, one thread)',
+  slow: true,
   async run() {
     const python = process.env.KOSMOS_OPACUS_PYTHON;
     if (python === undefined) {

@@ -1,5 +1,7 @@
 import { coverage } from './coverage.ts';
 import { deviceWrites } from './device-writes.ts';
+import { dpStep } from './dp-step.ts';
+import { dpStepOpacus } from './dp-step-opacus.ts';
 import { ed25519Sign } from './ed25519-sign.ts';
 import { fd001, fd001Private } from './fd001.ts';
 import type { Bench } from './harness.ts';
@@ -21,6 +23,8 @@ export const BENCHES: readonly Bench[] = [
   logGrowth,
   logOpen,
   idleMemory,
+  dpStep,
+  dpStepOpacus,
   fd001,
   fd001Private,
   coverage,

@@ -259,10 +259,7 @@ test('C-MAPSS text files are read with their truth, and judged as the test set i
   );
 });
 
-const LAYERS = fileURLToPath(new URL('../../runtime/core/learning/layers-format.ts', import.meta.url));
-const skip = existsSync(LAYERS) ? false : 'there is no reader of the layers format';
-
-test('a saved model predicts the same, with nothing beside it', { skip }, async (t) => {
+test('a saved model predicts the same, with nothing beside it', async (t) => {
   const { plant } = await plantOf(t);
   const file = plant.path('rows.csv');
   await writeFile(

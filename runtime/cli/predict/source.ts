@@ -1,10 +1,12 @@
 /** Where the model comes from: a running gateway, the directory of one that does not run, or files. */
+
 import { mkdir, stat, writeFile } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import { z } from 'zod';
 import { toHex } from '../../core/encoding/base64.ts';
 import type { AlarmTerms } from '../../core/learning/alarm.ts';
 import { FEATURES, LABELS } from '../../core/learning/kinds.ts';
+import { fromLayersModel, toLayersModel } from '../../core/learning/layers-format.ts';
 import { inputCount, modelHash, parameterCount, shapeOf } from '../../core/learning/model.ts';
 import { askDaemon } from '../../services/control/client.ts';
 import { ADOPTION, readPresent } from '../../services/training/adoption.ts';
@@ -17,7 +19,6 @@ import { modelOf, sheetOf, windowsOf } from '../../terms.ts';
 import { loadSettings, loadUnsigned, socketIn } from '../settings-file.ts';
 import { problem } from '../terminal/problem.ts';
 import type { Calibrated, Predicting } from './judge.ts';
-import { layersFormat } from './layers.ts';
 
 /** A model with what is known of it. */
 export interface Source extends Predicting {
@@ -162,10 +163,9 @@ async function fromFiles(path: string, agreement: string | undefined): Promise<S
   const folder = directory ? path : resolve(path, '..');
   const document = jsonIn(await readBounded(file, MAX_DOCUMENT), file);
   const weights = await readBoundedBytes(join(folder, weightsFile(document, file)), MAX_WEIGHTS);
-  const { fromLayersModel } = await layersFormat();
   let loaded: ReturnType<typeof fromLayersModel>;
   try {
-    loaded = fromLayersModel(document as object, weights);
+    loaded = fromLayersModel({ modelJson: document as object, weights });
   } catch (error) {
     throw problem((error as Error).message, { where: file, exitCode: 2, cause: error });
   }
@@ -203,7 +203,6 @@ async function readInputs(path: string): Promise<Omit<Source, 'model' | 'paramet
 /** Writes the model as TensorFlow.js layers format, with what makes its inputs. */
 export async function saveSource(source: Source, directory: string): Promise<readonly string[]> {
   const { model, parameters, sheet, windows, version, alarm, calibrated } = source;
-  const { toLayersModel } = await layersFormat();
   const { modelJson, weights } = toLayersModel(model, parameters);
   await mkdir(directory, { recursive: true });
   const file = join(directory, MODEL);

@@ -145,8 +145,9 @@ export function deltaOf(mechanisms: readonly Mechanism[], epsilon: number): numb
   const unsampled = Math.min(drawnAtAll(working), gaussianDelta(together(working), epsilon));
   if (working.every(({ samplingRate }) => samplingRate === 1)) return unsampled;
   if (epsilon > WORTH_A_LATTICE || !loud(working)) return unsampled;
-  const look = (fineness: Fineness) => {
-    const { remove, add, limited } = compose(working, { epsilon }, fineness);
+  const look = (fineness: Fineness, about?: number) => {
+    const goal = about === undefined ? { epsilon } : { epsilon, about: Math.max(Number.MIN_VALUE, about) };
+    const { remove, add, limited } = compose(working, goal, fineness);
     return { bound: Math.max(remove.deltaAt(epsilon), add.deltaAt(epsilon)), limited };
   };
   const first = look(FINE);

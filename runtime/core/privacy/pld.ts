@@ -14,7 +14,7 @@
  *  - rounding: {@link transformError} for every transform, times the number of steps for a power.
  */
 import { forward, inverse, mirrored, transformError } from './fft.ts';
-import { type Goal, logMoment, NEGLIGIBLE, type Saddle, saddlesOf } from './saddle.ts';
+import { type Goal, logMoment, type Saddle, saddlesOf } from './saddle.ts';
 import { type Directions, type Lattice, type Losses, lattice, type Step } from './step.ts';
 
 /** A step repeated. */
@@ -46,6 +46,9 @@ export interface Composition extends Directions<Curve> {
 }
 
 export const FINE: Fineness = { tolerance: 2e-4, longest: 2 ** 19 };
+
+/** The part of delta that steps may take which are counted as broken. */
+const BROKEN = 1e-6;
 
 /**
  * The privacy curves of `mechanisms` in both directions, sharpest around `goal`.
@@ -96,7 +99,7 @@ export function estimate(mechanisms: readonly Repeated[], delta: number): number
 
 /** How many deviations of a step's noise matter, where each step may break with its share of a small part of delta. */
 function reachFor(logDelta: number, steps: number): number {
-  const logTail = Math.max(-690, logDelta + Math.log(NEGLIGIBLE) - Math.log(steps));
+  const logTail = Math.max(-690, logDelta + Math.log(BROKEN) - Math.log(steps));
   return Math.ceil(Math.sqrt(-2 * logTail));
 }
 

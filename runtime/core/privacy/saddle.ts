@@ -5,8 +5,13 @@
  */
 import { type Directions, type Losses, lossPoints, type Step } from './step.ts';
 
-/** What a composition is wanted for: its epsilon at a delta (known to be about `near`), or its delta at an epsilon. */
-export type Goal = { readonly delta: number; readonly near?: number } | { readonly epsilon: number };
+/**
+ * What a composition is wanted for: its epsilon at a delta (known to be about `near`), or its delta at an epsilon
+ * (known to be about `about`).
+ */
+export type Goal =
+  | { readonly delta: number; readonly near?: number }
+  | { readonly epsilon: number; readonly about?: number };
 
 /** Where one direction's delta is decided. */
 export interface Saddle {
@@ -26,7 +31,7 @@ export interface Saddle {
 }
 
 /** The part of delta that tails may take. */
-export const NEGLIGIBLE = 1e-8;
+const NEGLIGIBLE = 1e-8;
 
 /** What rounding may take of it, and what a step adds to rounding, relative to the tilted distribution. */
 const ROUNDING = 1e-3;
@@ -90,7 +95,8 @@ function saddleOf(steps: readonly number[], points: readonly Losses[], goal: Goa
     here = at(order);
     epsilon = near;
   }
-  const logDelta = 'delta' in goal ? wanted : here.logDelta;
+  const about = 'delta' in goal || goal.about === undefined ? here.logDelta : Math.log(goal.about);
+  const logDelta = 'delta' in goal ? wanted : Math.min(here.logDelta, about);
   // Below its estimate epsilon may well lie; a window from 0 on has all there is to see.
   const margin = 'delta' in goal ? 1 / order + 0.2 * here.deviation + epsilon / 10 : 0;
   const from = Math.max(0, epsilon - margin);

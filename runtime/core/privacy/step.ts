@@ -38,7 +38,7 @@ const EIGHT = rule(
 );
 
 /**
- * Points that integrate smooth functions of the loss to about 12 digits, `reach` deviations of x to either side.
+ * Points that integrate smooth functions of the loss to about 12 digits, up to tails as light as a normal's beyond `reach`.
  */
 export function lossPoints(step: Step, reach: number): Directions<Losses> {
   const sigma = step.noiseMultiplier;
@@ -47,7 +47,7 @@ export function lossPoints(step: Step, reach: number): Directions<Losses> {
   const add = { losses: [] as number[], logMasses: [] as number[] };
   const straight =
     mixture.farthest === 1 ? 0.5 + sigma ** 2 * (40 - Math.log(step.samplingRate)) : Number.POSITIVE_INFINITY;
-  const to = mixture.farthest + reach * sigma;
+  const to = highest(mixture, sigma, reach);
   walk(sigma, mixture, -reach * sigma, to, straight, (loss, without, withUnit) => {
     remove.losses.push(loss);
     remove.logMasses.push(Math.log(withUnit));
@@ -66,14 +66,14 @@ export function lossPoints(step: Step, reach: number): Directions<Losses> {
  * mass is split between the two lattice points around its loss such that both its probability with and its
  * probability without the unit stay what they are (Doroshenko et al. 2022, "Connect the Dots: Tighter Discrete
  * Approximations of Privacy Loss Distributions"). Far from 0 the points used are `relative` times the loss
- * apart. What lies beyond `reach` deviations of x is rounded up to a lattice point on the side of small losses
+ * apart. What lies in tails of x as light as a normal's beyond `reach` deviations is rounded up to a lattice point on the side of small losses
  * and counted as infinite on the other.
  */
 export function lattice(step: Step, width: number, relative: number, reach: number): Directions<Lattice> {
   const sigma = step.noiseMultiplier;
   const mixture = mixtureOf(step, reach);
   const low = -reach * sigma;
-  const high = mixture.farthest + reach * sigma;
+  const high = highest(mixture, sigma, reach);
   const points = latticePoints(mixture.lossAt(low) / width, mixture.lossAt(high) / width, relative);
   const last = points.length - 1;
   const remove = new Float64Array(points.length);
@@ -109,6 +109,19 @@ export function lattice(step: Step, width: number, relative: number, reach: numb
     remove: { indices: points, masses: remove, infinite: mixture.above(high) },
     add: { indices: points.map((point) => -point), masses: add, infinite: upperTail(reach) },
   };
+}
+
+/** The x beyond which the unit's presence has no more mass than a normal's tail beyond `reach`. */
+function highest(mixture: Mixture, sigma: number, reach: number): number {
+  const tail = upperTail(reach);
+  let [low, high] = [0, mixture.farthest + reach * sigma];
+  if (mixture.above(high) > tail) return high;
+  while (high - low > 1e-3 * sigma) {
+    const middle = (low + high) / 2;
+    if (mixture.above(middle) > tail) low = middle;
+    else high = middle;
+  }
+  return high;
 }
 
 /** Whole numbers from at or below `from` to at or above `to`, one apart near 0 and `relative` apart far from it. */

@@ -1,0 +1,103 @@
+/**
+ * Audits the trainer: what do trainings with and without a canary prove about epsilon, and is it within the claim?
+ * Then the same of trainers that are made to break their word, which has to come out.
+ *
+ *   nice node --import tsx scripts/audit/main.ts [--trainings 10000] [--per-run 20] [--confidence 0.99]
+ *     [--only NAME]... [--honest] [--seed TEXT] [--json]
+ *
+ * `--trainings` are those with the canary, and as many without; `--per-run 1` starts the trainer for each. Exit code
+ * 1 when an honest trainer is convicted, which the stated confidence makes rare, or a dishonest one is not.
+ */
+import { randomBytes } from 'node:crypto';
+import { parseArgs } from 'node:util';
+import { auditBound } from '../../runtime/core/privacy/audit.ts';
+import { startBackend } from '../../runtime/services/training/backend.ts';
+import { collectScores } from './canary.ts';
+import { claimedEpsilon, type Sabotage, SETTINGS, type Setting, sabotages } from './settings.ts';
+
+const { values } = parseArgs({
+  options: {
+    trainings: { type: 'string', default: '10000' },
+    'per-run': { type: 'string', default: '20' },
+    confidence: { type: 'string', default: '0.99' },
+    only: { type: 'string', multiple: true },
+    honest: { type: 'boolean', default: false },
+    seed: { type: 'string', default: randomBytes(8).toString('hex') },
+    json: { type: 'boolean', default: false },
+  },
+});
+const { seed, json } = values;
+const trainings = wholeNumber('trainings', values.trainings);
+const perRun = wholeNumber('per-run', values['per-run']);
+const confidence = Number(values.confidence);
+const chosen = SETTINGS.filter(({ name }) => values.only?.includes(name) ?? true);
+if (chosen.length === 0) throw new RangeError(`known are ${SETTINGS.map(({ name }) => name).join(', ')}`);
+
+const { name: backend } = await startBackend();
+console.error(`${trainings} trainings with and ${trainings} without, on ${backend}, seed ${seed}`);
+const HEAD = ['unit', 'sampler', 'clipping', 'trainer', 'claimed', 'at least', 'trainings', 'confidence', ''];
+const WIDTHS = [8, 8, 9, 15, 8, 9, 10, 11, 0];
+if (!json) console.log(line(HEAD));
+let wrong = 0;
+for (const setting of chosen) {
+  const claimed = claimedEpsilon(setting);
+  for (const sabotage of [undefined, ...(values.honest ? [] : sabotages(setting))]) {
+    const bound = audit(setting, sabotage);
+    const convicted = bound.epsilon > claimed;
+    if (convicted !== (sabotage !== undefined)) wrong += 1;
+    if (json) {
+      const of = { setting, trainer: sabotage ?? 'honest', claimed, bound, convicted };
+      console.log(JSON.stringify({ ...of, trainings: 2 * trainings, perRun, confidence, seed, backend }));
+    } else {
+      console.log(told(setting, sabotage, claimed, bound.epsilon));
+    }
+  }
+}
+process.exitCode = wrong === 0 ? 0 : 1;
+
+function audit(setting: Setting, sabotage: Sabotage | undefined) {
+  let shown = 0;
+  const scores = collectScores(setting, {
+    trainings,
+    perRun,
+    seed,
+    ...(sabotage && { sabotage }),
+    progress(done, of) {
+      if (done < of && (!process.stderr.isTTY || done - shown < of / 100)) return;
+      shown = done;
+      const end = process.stderr.isTTY ? '\r' : '\n';
+      process.stderr.write(`${setting.name}, ${sabotage ?? 'honest'}: ${done} of ${of}${end}`);
+    },
+  });
+  return auditBound(scores, { delta: setting.delta, confidence, choosing: 0.2 });
+}
+
+function told(setting: Setting, sabotage: Sabotage | undefined, claimed: number, found: number): string {
+  const { unit, sampler, clipping } = setting;
+  const convicted = found > claimed;
+  const verdict = convicted ? 'broken' : sabotage ? 'NOT SHOWN' : 'kept';
+  return line([
+    unit,
+    sampler,
+    clipping.kind,
+    sabotage ?? 'honest',
+    claimed.toFixed(3),
+    found.toFixed(3),
+    String(2 * trainings),
+    String(confidence),
+    convicted && !sabotage ? 'BROKEN' : verdict,
+  ]);
+}
+
+function line(cells: readonly string[]): string {
+  return cells
+    .map((cell, index) => cell.padEnd(WIDTHS[index]!))
+    .join(' ')
+    .trimEnd();
+}
+
+function wholeNumber(option: string, text: string): number {
+  const value = Number(text);
+  if (Number.isSafeInteger(value) && value >= 1) return value;
+  throw new RangeError(`--${option} ${text}: a whole number, 1 or more, is needed`);
+}
