@@ -147,7 +147,12 @@ export async function openLearningRooms(
     adoption,
     calibration,
     predictor,
-    learner,
+    learner: {
+      ...learner,
+      readiness: (): ReturnType<typeof learner.readiness> =>
+        // Why it pauses is nobody else's business.
+        governor.paused() ? { kind: 'waiting', why: 'training pauses on this device' } : learner.readiness(),
+    },
     trainer,
     /** @returns what stops it again. */
     start(): () => Promise<void> {

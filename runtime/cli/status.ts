@@ -81,6 +81,14 @@ function describe(given: GatewayStatus): readonly string[] {
         ? `epsilon ${privacy.spent.toFixed(2)} of ${privacy.budget} spent (${privacy.unit}, delta ${privacy.delta})`
         : 'OFF: the agreement trains without privacy',
     ],
+    [
+      'training',
+      given.training.paused
+        ? `PAUSED: ${given.training.paused.why}`
+        : given.training.job
+          ? `step ${given.training.job.done} of ${given.training.job.steps}`
+          : 'idle',
+    ],
     ['telemetry', `${given.telemetry.state}${given.telemetry.problem ? `: ${given.telemetry.problem}` : ''}`],
     ...given.peers.map((peer) => [
       'peer',

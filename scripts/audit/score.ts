@@ -17,13 +17,12 @@ export interface Noises {
 }
 
 /**
- * How much more likely the releases of one training are with the canary than without, by its logarithm (up to
- * what is the same for all): no score tells the two apart better (Neyman and Pearson 1933). `noises` may be
+ * How much more likely the releases of one training are with the canary than without, by its logarithm: no score tells the two apart better (Neyman and Pearson 1933). `noises` may be
  * those of a trainer that is suspected of having others than it claims: a wrong suspicion costs power only.
  */
 export function scoreOf(setting: Setting, releases: readonly Release[], noises: Noises): number {
   return setting.sampler === 'passes'
-    ? treeScore(setting, releases)
+    ? treeScore(setting.samplingRate, releases, noises)
     : poissonScore(setting.samplingRate, releases, noises);
 }
 
@@ -43,18 +42,18 @@ function logMix(q: number, x: number): number {
 }
 
 /**
- * The nodes of each pass's tree have noise of one deviation and of their own, and the canary is at the first leaf:
- * the score is the sum of the nodes that cover it. A node is the running sum at step t less that at t without its
- * lowest binary digit (tree.ts); with t a power of two, the running sum itself.
+ * The nodes of each pass's tree have noise of one deviation and of their own, and the canary, which is at the first
+ * leaf, adds 1 to those that cover it. A node is the running sum at step t less that at t without its lowest binary
+ * digit (tree.ts); with t a power of two, the running sum itself.
  */
-function treeScore({ samplingRate }: Setting, releases: readonly Release[]): number {
+function treeScore(samplingRate: number, releases: readonly Release[], noises: Noises): number {
   const batches = batchesOfPass(samplingRate);
   let score = 0;
   let running = 0;
   releases.forEach(({ sum }, index) => {
     const step = (index % batches) + 1;
     running = step === 1 ? sum : running + sum;
-    if ((step & (step - 1)) === 0) score += running;
+    if ((step & (step - 1)) === 0) score += (running - 0.5) / noises.sum ** 2;
   });
   return score;
 }

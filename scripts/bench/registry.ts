@@ -6,6 +6,7 @@ import { ed25519Sign } from './ed25519-sign.ts';
 import { fd001, fd001Private } from './fd001.ts';
 import type { Bench } from './harness.ts';
 import { idleMemory } from './idle-memory.ts';
+import { lateness } from './lateness.ts';
 import { logAppend, logGrowth, logOpen } from './log.ts';
 import { proofVerify } from './proof-verify.ts';
 import { acknowledgement, sampleBlock, sampleSigned, writeAmplification } from './samples.ts';
@@ -24,6 +25,7 @@ export const BENCHES: readonly Bench[] = [
   logOpen,
   idleMemory,
   dpStep,
+  lateness,
   dpStepOpacus,
   fd001,
   fd001Private,

@@ -90,7 +90,8 @@ export async function createConsortium(options: ConsortiumOptions): Promise<Cons
         name: `${member}-1`,
         directory: join(directory, member),
         port,
-        machines: machines(index),
+        holdBack: { adopt: 0, calibrate: 0 },
+      machines: machines(index),
       };
     }),
   );

@@ -28,6 +28,8 @@ export interface DemoGateway {
   readonly port: number;
   /** The tables of its machines, and of the simulation where there is one. */
   readonly machines: string;
+  /** Parts of the machines that judge models, and that say how wide intervals have to be. */
+  readonly holdBack: { readonly adopt: number; readonly calibrate: number };
 }
 
 export interface DemoPlan {

@@ -44,7 +44,12 @@ async function planCmapss(options: DemoOptions, data: NonNullable<DemoOptions['d
         `directory = ${JSON.stringify(directory)}\nsubset = "${data.subset}"\nengine = ${unit}\npacing = "as-fast-as-possible"\n`,
       ),
     );
-    return { ...gatewayBase(options, index, port), machines: machines.join('\n') };
+    return {
+      ...gatewayBase(options, index, port),
+      machines: machines.join('\n'),
+      // Engines end with their failure here: there is nobody to show an interval for.
+      holdBack: { adopt: 0.05, calibrate: 0 },
+    };
   });
   const perGateway = Math.floor(train.length / options.gateways);
   return {
@@ -73,7 +78,11 @@ async function planSimulated(options: DemoOptions): Promise<DemoPlan> {
     );
     const seed = options.seed * 1000 + index;
     const simulation = `[simulation]\nseed = ${seed}\nmachines = ${SIMULATED_MACHINES}\ncycle = "${CYCLE_MS}ms"\nstart = ${start}\n`;
-    return { ...gatewayBase(options, index, port), machines: [simulation, ...machines].join('\n') };
+    return {
+      ...gatewayBase(options, index, port),
+      machines: [simulation, ...machines].join('\n'),
+      holdBack: { adopt: 0.1, calibrate: 0.1 },
+    };
   });
   return {
     gateways,
@@ -97,7 +106,11 @@ function simulatedEvaluation(seed: number, minimum: number): readonly Evaluation
   });
 }
 
-function gatewayBase(options: DemoOptions, index: number, port: number): Omit<DemoGateway, 'machines'> {
+function gatewayBase(
+  options: DemoOptions,
+  index: number,
+  port: number,
+): Omit<DemoGateway, 'machines' | 'holdBack'> {
   const member = companyName(index);
   return { member, name: `${member}-1`, directory: join(options.directory, member), port };
 }

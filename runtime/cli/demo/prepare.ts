@@ -106,6 +106,7 @@ url = ${JSON.stringify(broker)}
 
 [training]
 idle = "20s"
+hold_back = { adopt = ${gateway.holdBack.adopt}, calibrate = ${gateway.holdBack.calibrate} }
 
 ${gateway.machines}`;
 }

@@ -240,24 +240,29 @@ function spectrumOf(mechanisms: readonly Repeated[], tilted: Directions<readonly
   };
   const re = new Float64Array(length);
   const im = new Float64Array(length);
-  mechanisms.forEach(({ steps }, which) => {
+  const errors = mechanisms.map(({ steps }, which) => {
     re.fill(0);
     im.fill(0);
     scatter(tilted.remove[which]!, re);
     scatter(tilted.add[which]!, im);
+    // What stands at a loss of 0, often nearly all, is the same in every coefficient, and is spared the rounding.
+    const [removeAtom, addAtom] = [re[0]!, im[0]!];
+    re[0] = 0;
+    im[0] = 0;
     forward(re, im);
     for (let at = 0; at < length; at += 1) {
       const other = mirrored(at);
       if (other < at) continue;
       const [ar, ai, br, bi] = [re[at]!, im[at]!, re[other]!, im[other]!];
-      multiply(total.removeRe, total.removeIm, at, (ar + br) / 2, (ai - bi) / 2, steps);
-      multiply(total.addRe, total.addIm, at, (ai + bi) / 2, (br - ar) / 2, steps);
+      multiply(total.removeRe, total.removeIm, at, removeAtom + (ar + br) / 2, (ai - bi) / 2, steps);
+      multiply(total.addRe, total.addIm, at, (ai + bi) / 2 + addAtom, (br - ar) / 2, steps);
     }
+    // What each of the step's coefficients may be off by.
+    const rest = Math.max(0, 1 - removeAtom) + Math.max(0, 1 - addAtom);
+    return transformError(length) * rest + 16 * 2 ** -53;
   });
   let magnitude = 0;
   let error = 0;
-  // Each step's coefficient is off by this much, and a power by steps times as much times the rest's magnitude.
-  const each = 2 * (transformError(length) + 8 * 2 ** -53);
   for (let at = 0; at < length; at += 1) {
     const other = mirrored(at);
     if (other < at) continue;
@@ -269,9 +274,11 @@ function spectrumOf(mechanisms: readonly Repeated[], tilted: Directions<readonly
     const size = Math.hypot(rr, ri) + Math.hypot(ar, ai);
     const count = other === at ? 1 : 2;
     magnitude += count * size;
-    for (const { steps } of mechanisms) {
-      error += count * (each * steps * (steps === 1 ? 2 : Math.min(2, size) ** (1 - 1 / steps)) + VANISHED);
-    }
+    mechanisms.forEach(({ steps }, which) => {
+      // A power is off by `steps` times as much, times the magnitude of all but one of the factors.
+      const others = steps === 1 ? 2 : Math.min(2, size) ** (1 - 1 / steps);
+      error += count * (errors[which]! * steps * others + VANISHED);
+    });
   }
   return { re, im, magnitude, error };
 }

@@ -49,12 +49,12 @@ export const trainingSettings = z.object({
         .number()
         .min(0)
         .max(0.4)
-        .default(0.2)
+        .default(0.1)
         .describe('part of the machines that judge each new model before it predicts here'),
       calibrate: z
         .number()
         .min(0)
-        .max(0.4)
+        .max(0.7)
         .default(0.2)
         .describe('part of the machines that say how wide the intervals of predictions have to be'),
     })

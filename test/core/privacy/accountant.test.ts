@@ -231,7 +231,7 @@ describe('compositions', () => {
         assert.ok(part <= whole * (1 + 1e-3) + 1e-9, `${part} of ${whole}`);
         if (whole > 0 && whole < 100) assert.ok(deltaOf(mechanisms, whole * 1.1 + 0.1) <= delta);
       }),
-      { numRuns: 15, seed: 11 },
+      { numRuns: 15, seed: 11, endOnFailure: true },
     );
   });
 

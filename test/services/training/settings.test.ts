@@ -17,7 +17,7 @@ describe('the training settings', () => {
       maxTemperature: 75,
       minFree: 256 * 2 ** 20,
       maxLateness: 100,
-      holdBack: { adopt: 0.2, calibrate: 0.2 },
+      holdBack: { adopt: 0.1, calibrate: 0.2 },
     });
   });
 
