@@ -7,7 +7,8 @@
  *
  * `--trainings` are those with the canary, and as many without; `--per-run 1` starts the trainer for each.
  * `at least` is what is proved with the claim as the threshold, which decides; `chosen` with one that is chosen on
- * half of the trainings. Exit code 1 when an honest trainer is convicted, which the stated confidence makes rare, or a dishonest one is not.
+ * half of the trainings. Exit code 1 when an honest trainer is convicted, which the stated confidence makes rare, or
+ * a dishonest one is not, which fewer than some 4000 trainings make likely.
  */
 import { randomBytes } from 'node:crypto';
 import { parseArgs } from 'node:util';

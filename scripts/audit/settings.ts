@@ -32,7 +32,7 @@ const POISSON = {
 } as const;
 const PASSES = { sampler: 'passes', noiseMultiplier: 2, samplingRate: 0.25, steps: 4, delta: 0.01 } as const;
 const FLAT = { kind: 'flat' } as const;
-/** The count costs a third of the privacy, so that it would show if it were noised too little. */
+/** The count costs two fifths of the privacy (of mu squared), so that it would show if it were noised too little. */
 const ADAPTIVE = { kind: 'adaptive', quantile: 0.5, learningRate: 0.05, countNoise: 0.8 } as const;
 
 export const SETTINGS: readonly Setting[] = [

@@ -39,7 +39,8 @@ const BYTES = 65_536;
  * 500 steps.
  */
 export function createLatticeNoise(random: RandomBytes): LatticeNoise {
-  const { inner, quotient, inverse, fair, simple, low, height, tail } = ziggurat();
+  tables ??= ziggurat();
+  const { inner, quotient, inverse, fair, simple, low, height, tail } = tables;
   let words = new Uint32Array(0);
   let used = 0;
 
@@ -142,6 +143,9 @@ function fillSimple(
  * holds 0 to `last[i]` at heights from `low[i]`, as far as these lie under f, which they do up to
  * `inner[i]`. The top layer may reach above 1, where everything is rejected.
  */
+/** The same for everybody, and half a millisecond's work. */
+let tables: ReturnType<typeof ziggurat> | undefined;
+
 function ziggurat() {
   let least = DEVIATION;
   let most = 6 * DEVIATION;
