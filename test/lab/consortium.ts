@@ -91,7 +91,7 @@ export async function createConsortium(options: ConsortiumOptions): Promise<Cons
         directory: join(directory, member),
         port,
         holdBack: { adopt: 0, calibrate: 0 },
-      machines: machines(index),
+        machines: machines(index),
       };
     }),
   );
