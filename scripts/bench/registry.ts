@@ -1,3 +1,4 @@
+import { accuracy, accuracyFd002 } from './accuracy.ts';
 import { coverage } from './coverage.ts';
 import { deviceWrites } from './device-writes.ts';
 import { dpStep } from './dp-step.ts';
@@ -30,4 +31,6 @@ export const BENCHES: readonly Bench[] = [
   fd001,
   fd001Private,
   coverage,
+  accuracy,
+  accuracyFd002,
 ];
