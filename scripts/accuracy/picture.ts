@@ -15,6 +15,7 @@ export interface Level {
 /** @param points federated runs with a budget. The x axis is logarithmic in epsilon, the y axis begins at 10 cycles. */
 export function errorAgainstEpsilon(points: readonly Measurement[], levels: readonly Level[]): string {
   const epsilons = points.flatMap(({ variant }) => variant.epsilon ?? []);
+  const seeds = points[0]?.raw.runs.length ?? 0;
   const most = Math.max(
     ...points.map(({ raw }) => raw.mean + raw.deviation),
     ...levels.map(({ value }) => value),
@@ -34,7 +35,7 @@ export function errorAgainstEpsilon(points: readonly Measurement[], levels: read
     text(
       PLOT.left,
       48,
-      'C-MAPSS FD001, 5 companies, delta 1e-5, each adds the whole noise; bars: one standard deviation over the seeds',
+      `C-MAPSS FD001, 5 companies, delta 1e-5, each adds the whole noise; bars: one deviation over ${seeds} seeds`,
     ),
     ...gridLines(top, y),
     ...[...new Set(epsilons)]
@@ -53,6 +54,7 @@ export function errorAgainstEpsilon(points: readonly Measurement[], levels: read
   ];
   return [
     `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${WIDTH} ${HEIGHT}" font-family="sans-serif" font-size="12" fill="#222222">`,
+    '<title>Error on unseen engines against epsilon, for the units window and episode</title>',
     `<rect width="${WIDTH}" height="${HEIGHT}" fill="#ffffff"/>`,
     ...parts,
     '</svg>',
@@ -71,7 +73,8 @@ function gridLines(top: number, y: (value: number) => number): string[] {
 function level(label: string, at: number): string[] {
   return [
     `<line x1="${PLOT.left}" x2="${PLOT.right}" y1="${round(at)}" y2="${round(at)}" stroke="${COLOURS.line}" stroke-dasharray="5 4"/>`,
-    text(PLOT.right, at - 5, label, 'text-anchor="end" fill="#444444"'),
+    // Below its line: the curves come close from above.
+    text(PLOT.left + 6, at + 12, label, 'fill="#444444" font-size="11"'),
   ];
 }
 
@@ -101,7 +104,7 @@ function curve(
 
 function legend(): string[] {
   return (['window', 'episode'] as const).flatMap((unit, index) => {
-    const at = PLOT.bottom + 62 + 0 * index;
+    const at = PLOT.bottom + 62;
     const left = PLOT.left + 20 + 300 * index;
     const label = unit === 'window' ? 'unit: one window (weak)' : 'unit: a machine’s whole run (strong)';
     return [
