@@ -97,6 +97,11 @@ function describe(given: GatewayStatus): readonly string[] {
     ...given.acquisition.streams.flatMap((stream) =>
       stream.trouble ? [['failing', `${stream.machine}/${stream.stream}: ${stream.trouble}`]] : [],
     ),
+    ...given.learning.refusals.map((why) => ['not learned', why]),
+    ...given.exchange.incomplete.map(({ gateway, records, trouble }) => [
+      'damaged',
+      `${records} records of the log of ${gateway} are not whole: ${trouble}`,
+    ]),
     ...given.predictions
       .slice(0, 5)
       .map((prediction) => ['prediction', `${prediction.machine}: ${describePrediction(prediction)}`]),
