@@ -78,7 +78,12 @@ export function statusOf(rooms: Rooms) {
       peers: peering.status(),
       refusedConnections: peering.refused(),
       federation: federation.status(),
-      learning: { ...dataset.counts(), lag: dataset.lag(), episodes: dataset.revision(), refusals: dataset.refusals() },
+      learning: {
+        ...dataset.counts(),
+        lag: dataset.lag(),
+        episodes: dataset.revision(),
+        refusals: dataset.refusals(),
+      },
       privacy:
         unit === 'none' || !terms.privacy
           ? null
