@@ -51,7 +51,14 @@ test('a draft of a preset is read as the preset says', () => {
 test('all that can be agreed on of learning survives being written and read', () => {
   const terms = termsOf(cmapssPreset);
   const learning = {
-    ...{ ...terms.learning, stride: 3, period: 90_000, maxGap: 86_400_000, features: ['raw'] },
+    ...{
+      ...terms.learning,
+      minimum: cmapssPreset.windows.window,
+      stride: 3,
+      period: 90_000,
+      maxGap: 86_400_000,
+      features: ['raw'],
+    },
     ...{ label: 'failure-within', horizon: 20, conditionInputs: false, model: 'convolution' },
     filters: [
       { count: 8, width: 5, stride: 2 },
@@ -76,6 +83,7 @@ test('all that can be agreed on of learning survives being written and read', ()
 test('what a preset says of features and labels reaches the draft', () => {
   const windows: LabelSpec = {
     ...cmapssPreset.windows,
+    minimum: cmapssPreset.windows.window,
     features: ['rms', 'bands'],
     bands: 4,
     label: 'none',
